@@ -1,0 +1,1 @@
+//! Records the system calls of a probe with ptrace

@@ -1,0 +1,1 @@
+//! Runs a command in a root, under filters and limits, and says how it ended

@@ -1,0 +1,1 @@
+//! Policies: which call gets which action; diff, translate, compile, emit

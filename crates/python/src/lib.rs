@@ -1,0 +1,1 @@
+//! Everything that knows Python: interpreters, PEP 723 environments, the prelude, stacks

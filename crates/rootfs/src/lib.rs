@@ -1,0 +1,1 @@
+//! The directory tree that sandboxed code sees as /

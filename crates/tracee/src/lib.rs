@@ -1,0 +1,1 @@
+//! A process under ptrace: start, seize, stop, read, inject, resume
