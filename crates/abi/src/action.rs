@@ -81,7 +81,10 @@ impl Action {
     /// [`UnknownAction`] for any other name, or an errno over 4095.
     pub fn from_scmp(name: &str, errno: Option<u32>) -> Result<Self, UnknownAction> {
         const EPERM: u32 = 1;
-        let unknown = || UnknownAction { name: name.to_owned(), errno };
+        let unknown = || UnknownAction {
+            name: name.to_owned(),
+            errno,
+        };
         let data = u16::try_from(errno.unwrap_or(EPERM)).map_err(|_| unknown())?;
         Ok(match name {
             "SCMP_ACT_ALLOW" => Self::Allow,
@@ -123,7 +126,11 @@ impl fmt::Display for UnknownAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.errno {
             Some(errno) if errno > u32::from(MAX_ERRNO) => {
-                write!(f, "errno {errno} with {}: the kernel returns 0 to 4095", self.name)
+                write!(
+                    f,
+                    "errno {errno} with {}: the kernel returns 0 to 4095",
+                    self.name
+                )
             }
             _ => write!(
                 f,
@@ -151,14 +158,20 @@ mod tests {
         ];
         // The kernel compares the returned values as signed numbers; the least wins.
         let mut by_value = by_kernel;
-        by_value.sort_by_key(|action| std::cmp::Reverse(action.ret().cast_signed()));
+        by_value.sort_by_key(|action| std::cmp::Reverse(action.ret() as i32));
         assert_eq!(by_kernel, by_value);
         assert!(by_kernel.is_sorted());
     }
 
     #[test]
     fn a_returned_value_and_its_action_lead_to_each_other() {
-        for action in [Action::Allow, Action::Log, Action::Trace(7), Action::Errno(38), Action::Trap] {
+        for action in [
+            Action::Allow,
+            Action::Log,
+            Action::Trace(7),
+            Action::Errno(38),
+            Action::Trap,
+        ] {
             assert_eq!(Action::from_ret(action.ret()), Some(action));
         }
         assert_eq!(Action::from_ret(0x8000_0000), Some(Action::KillProcess));

@@ -68,7 +68,9 @@ impl Arch {
 
     /// Every call that has a name on this machine, by number.
     pub fn calls(self) -> impl Iterator<Item = Syscall> {
-        crate::table::numbers(self.abi()).into_iter().map(move |nr| Syscall::new(self.abi(), nr))
+        crate::table::numbers(self.abi())
+            .into_iter()
+            .map(move |nr| Syscall::new(self.abi(), nr))
     }
 }
 

@@ -116,7 +116,10 @@ mod tests {
 
     #[test]
     fn a_condition_that_cannot_hold_cannot_be_built() {
-        assert_eq!(ArgCondition::new(6, CompareOp::Eq, 0), Err(InvalidCondition::NoSuchArgument(6)));
+        assert_eq!(
+            ArgCondition::new(6, CompareOp::Eq, 0),
+            Err(InvalidCondition::NoSuchArgument(6))
+        );
         assert!(ArgCondition::new(0, CompareOp::MaskedEq(0xf), 0x10).is_err());
         assert!(ArgCondition::new(0, CompareOp::Lt, 0).is_err());
         assert!(ArgCondition::new(0, CompareOp::Gt, u64::MAX).is_err());

@@ -55,7 +55,12 @@ mod tests {
 
     #[test]
     fn bytes_and_instructions_lead_to_each_other() {
-        let program = Filter(vec![Instruction { code: 0x20, jt: 1, jf: 2, k: 0x7fff_0000 }]);
+        let program = Filter(vec![Instruction {
+            code: 0x20,
+            jt: 1,
+            jf: 2,
+            k: 0x7fff_0000,
+        }]);
         assert_eq!(program.to_bytes(), [0x20, 0, 1, 2, 0, 0, 0xff, 0x7f]);
         assert_eq!(Filter::from_bytes(&program.to_bytes()), Some(program));
         assert_eq!(Filter::from_bytes(&[1, 2, 3]), None);

@@ -26,7 +26,10 @@ impl Syscall {
         if let Some(nr) = table::number(abi, name) {
             return Ok(Self { abi, nr });
         }
-        if let Some(nr) = name.strip_prefix("syscall_").and_then(|digits| digits.parse().ok()) {
+        if let Some(nr) = name
+            .strip_prefix("syscall_")
+            .and_then(|digits| digits.parse().ok())
+        {
             return Ok(Self { abi, nr });
         }
         Err(UnknownName::new(abi, name))
@@ -87,7 +90,11 @@ impl UnknownName {
             .min()
             .filter(|(d, known)| *d <= 2.max(known.len() / 3))
             .map(|(_, known)| known);
-        Self { abi, name: name.to_owned(), nearest }
+        Self {
+            abi,
+            name: name.to_owned(),
+            nearest,
+        }
     }
 }
 
@@ -132,7 +139,13 @@ mod tests {
     fn a_misspelt_name_is_answered_with_the_nearest_one() {
         let error = Syscall::named(Abi::X86_64, "opennat").unwrap_err();
         assert_eq!(error.nearest, Some("openat"));
-        assert_eq!(error.to_string(), "x86_64 has no system call \"opennat\"; did you mean \"openat\"?");
-        assert_eq!(Syscall::named(Abi::Aarch64, "qqqqqqqq").unwrap_err().nearest, None);
+        assert_eq!(
+            error.to_string(),
+            "x86_64 has no system call \"opennat\"; did you mean \"openat\"?"
+        );
+        assert_eq!(
+            Syscall::named(Abi::Aarch64, "qqqqqqqq").unwrap_err().nearest,
+            None
+        );
     }
 }

@@ -34,17 +34,29 @@ pub enum EndingKind {
 impl Ending {
     /// A probe that exited with this code.
     pub fn exited(code: i32) -> Self {
-        Self { status: EndingKind::Exited, exit_code: Some(code), signal: None }
+        Self {
+            status: EndingKind::Exited,
+            exit_code: Some(code),
+            signal: None,
+        }
     }
 
     /// A probe that was killed by this signal.
     pub fn signaled(signal: impl Into<String>) -> Self {
-        Self { status: EndingKind::Signaled, exit_code: None, signal: Some(signal.into()) }
+        Self {
+            status: EndingKind::Signaled,
+            exit_code: None,
+            signal: Some(signal.into()),
+        }
     }
 
     /// A probe that did not come to its end: [`EndingKind::Timeout`] or [`EndingKind::Interrupted`].
     pub fn cut(status: EndingKind) -> Self {
-        Self { status, exit_code: None, signal: None }
+        Self {
+            status,
+            exit_code: None,
+            signal: None,
+        }
     }
 
     /// Whether the probe did what it set out to do: it exited with 0.

@@ -62,9 +62,15 @@ impl Trace {
                 root if root == "." => "the top".to_owned(),
                 path => path,
             };
-            TraceError::Malformed { path, source: error.into_inner() }
+            TraceError::Malformed {
+                path,
+                source: error.into_inner(),
+            }
         })?;
-        reader.end().map_err(|source| TraceError::Malformed { path: "the end".into(), source })?;
+        reader.end().map_err(|source| TraceError::Malformed {
+            path: "the end".into(),
+            source,
+        })?;
         if trace.schema != SCHEMA {
             return Err(TraceError::Schema { found: trace.schema });
         }
@@ -83,7 +89,11 @@ impl Trace {
                 });
             }
             if !seen.insert(call.syscall()) {
-                return Err(TraceError::Twice { index, name: call.name.clone(), abi: call.abi });
+                return Err(TraceError::Twice {
+                    index,
+                    name: call.name.clone(),
+                    abi: call.abi,
+                });
             }
         }
         Ok(trace)
@@ -124,11 +134,26 @@ mod tests {
 
     #[test]
     fn a_fault_is_named_with_its_place() {
-        let fault = |from: &str, to: &str| Trace::from_json(&SMALL.replace(from, to)).unwrap_err().to_string();
+        let fault = |from: &str, to: &str| {
+            Trace::from_json(&SMALL.replace(from, to))
+                .unwrap_err()
+                .to_string()
+        };
         assert!(fault("\"count\": 2", "\"count\": \"two\"").contains("syscalls[0].count"));
         assert!(fault("trace/1", "trace/9").contains("callgate.trace/9"));
         assert!(fault("\"nr\": 0", "\"nr\": 1").contains("that is \"write\""));
-        assert!(fault("\"name\": \"syscall_999\", \"nr\": 999", "\"name\": \"read\", \"nr\": 0").contains("twice"));
-        assert!(Trace::from_json("").unwrap_err().to_string().contains("callgate dig"));
+        assert!(
+            fault(
+                "\"name\": \"syscall_999\", \"nr\": 999",
+                "\"name\": \"read\", \"nr\": 0"
+            )
+            .contains("twice")
+        );
+        assert!(
+            Trace::from_json("")
+                .unwrap_err()
+                .to_string()
+                .contains("callgate dig")
+        );
     }
 }
