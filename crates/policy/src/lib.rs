@@ -1,1 +1,64 @@
-//! Policies: which call gets which action; diff, translate, compile, emit
+//! Policies: which call gets which action; how they are read, made, compared, compiled and emitted.
+//!
+//! Text becomes values and values become text: there are no files, no processes and no `unsafe` here.
+//!
+//! Terms:
+//! - a [`Policy`] is a default [`Action`](callgate_abi::Action) and [`Rule`]s, by the kernel's names, for
+//!   every architecture at once; on disk it is OCI seccomp JSON, with a `comment` that says where each
+//!   rule came from (its provenance);
+//! - [`Policy::decide`] says what a call gets: the most restrictive action of all rules that match it.
+//!   It is the reference; [`compile()`] makes the filters that must agree with it, and [`bpf`] runs them;
+//! - a call's [`Verdict`] is what is known before its arguments are;
+//! - [`from_traces`] makes a policy from what was observed, [`diff()`] compares the two, and
+//!   [`equivalents`] says what libc calls on the other architecture;
+//! - [`shipped`] has the policies that come with the program, [`emit`] the formats of other tools.
+//!
+//! ```
+//! use callgate_abi::{Action, Arch};
+//! use callgate_policy::{Policy, bpf, compile};
+//!
+//! let policy = Policy::parse(
+//!     r#"{"defaultAction": "SCMP_ACT_KILL_PROCESS", "syscalls": [
+//!          {"names": ["read", "write"], "action": "SCMP_ACT_ALLOW"},
+//!          {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38}]}"#,
+//! )?;
+//! let clone3 = Arch::X86_64.call("clone3")?;
+//! assert_eq!(policy.decide(clone3, &[0; 6]), Action::Errno(38));
+//!
+//! let filter = compile(&policy, Arch::X86_64)?.link()?;
+//! let answer = bpf::Program::new(&filter)?.run(&bpf::SeccompData::new(clone3, [0; 6]));
+//! assert_eq!(answer, Action::Errno(38).ret());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Limits: a file names its calls, so numbers without a name get the default; user notification
+//! (`SCMP_ACT_NOTIFY`) and moby's conditions on capabilities and kernel versions are refused when read;
+//! calls through compatibility entries (i386, x32, 32-bit arm) are always killed.
+
+mod amend;
+pub mod bpf;
+mod compile;
+mod decide;
+mod derive;
+mod diff;
+pub mod emit;
+mod model;
+mod names;
+mod notes;
+mod oci;
+mod parse;
+mod remedy;
+pub mod shipped;
+mod translate;
+mod write;
+
+pub use amend::AmendError;
+pub use compile::{CompileError, Compiled, compile, edges};
+pub use decide::Verdict;
+pub use derive::{Derived, from_traces};
+pub use diff::{ArchDiff, DiffEntry, Observed, ObservedCall, diff};
+pub use model::{Policy, Rule};
+pub use names::UnknownCall;
+pub use parse::{MAX_BYTES, PolicyError};
+pub use remedy::{Remedy, remedy};
+pub use translate::{Equivalent, equivalents};

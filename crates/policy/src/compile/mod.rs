@@ -1,0 +1,175 @@
+//! Policy → filters: a short stack of BPF programs by seccompiler, linked into one.
+//!
+//! A seccompiler filter knows one action for a match and one for all else, so a policy becomes several
+//! filters of which the kernel takes the most restrictive answer:
+//! - a guard, which kills calls through another architecture's entry and, on amd64, x32's;
+//! - the base: what some rule treats more softly than the default passes, all else gets the default;
+//! - one filter per further action: what its rules match gets it, all else passes.
+//!
+//! Faults of seccompiler 0.5.0 that this steers around: an unconditional rule beside a conditional one
+//! for the same call compiles to the conditional alone (normalised away here); its table of names is
+//! older than the kernel's (only numbers are given to it); x32 passes its architecture check (the guard);
+//! the two actions of a filter must differ (they do by construction).
+
+mod guard;
+mod link;
+mod program;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use callgate_abi::{Action, Arch, BPF_MAXINSNS, CompareOp, Filter, Syscall};
+
+use crate::names::{self, UnknownCall};
+use crate::{Policy, Rule};
+
+/// Why a policy has no filters.
+#[derive(Debug, thiserror::Error)]
+pub enum CompileError {
+    /// A rule names what Linux does not have.
+    #[error("syscalls[{rule}]: {source}")]
+    UnknownCall {
+        /// The place of the rule.
+        rule: usize,
+        /// The name, with the nearest known one.
+        source: UnknownCall,
+    },
+    /// The program is longer than the kernel takes.
+    #[error(
+        "the policy needs {instructions} BPF instructions on {arch}, the kernel takes at most {BPF_MAXINSNS}: \
+         write fewer argument conditions, or a default that needs fewer rules"
+    )]
+    TooLong {
+        /// The architecture.
+        arch: Arch,
+        /// How many it needs.
+        instructions: usize,
+    },
+    /// seccompiler refused the rules.
+    #[error("compiling the {action} rules for {arch}: {source}")]
+    Backend {
+        /// The architecture.
+        arch: Arch,
+        /// The action of the filter that failed.
+        action: Action,
+        /// Its reason.
+        source: seccompiler::BackendError,
+    },
+}
+
+/// What a policy compiles to on one architecture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compiled {
+    arch: Arch,
+    filters: Vec<Filter>,
+}
+
+impl Compiled {
+    /// The architecture that the filters are for.
+    pub fn arch(&self) -> Arch {
+        self.arch
+    }
+
+    /// The stack, the most restrictive filter first. To load it filter by filter, begin with the last one:
+    /// the kernel asks the newest first, and of two errnos it keeps the first.
+    pub fn filters(&self) -> &[Filter] {
+        &self.filters
+    }
+
+    /// The stack as one program, which answers as the stack does: where one filter lets a call pass, the
+    /// next is asked.
+    ///
+    /// # Errors
+    /// [`CompileError::TooLong`] if the kernel would not take it.
+    pub fn link(&self) -> Result<Filter, CompileError> {
+        link::link(self.arch, &self.filters)
+    }
+}
+
+/// The alternatives under which one call matches; an empty one always does.
+type Alternatives<'a> = Vec<&'a Rule>;
+
+/// Compiles a policy for one architecture.
+///
+/// # Errors
+/// [`CompileError`]: a name that Linux does not have, or a filter that the kernel would not take.
+pub fn compile(policy: &Policy, arch: Arch) -> Result<Compiled, CompileError> {
+    let mut by_action: BTreeMap<Action, BTreeMap<u32, Alternatives<'_>>> = BTreeMap::new();
+    for (index, rule) in policy.rules.iter().enumerate() {
+        for name in &rule.names {
+            names::check(name).map_err(|source| CompileError::UnknownCall { rule: index, source })?;
+            if let (true, Some(call)) = (rule.applies_to(arch), names::on(arch, name)) {
+                by_action
+                    .entry(rule.action)
+                    .or_default()
+                    .entry(call.nr())
+                    .or_default()
+                    .push(rule);
+            }
+        }
+    }
+    let mut filters: Vec<(Action, Filter)> = Vec::new();
+    if policy.default != Action::Allow {
+        let mut softer: BTreeMap<u32, Alternatives<'_>> = BTreeMap::new();
+        for (nr, rules) in by_action.range(..policy.default).flat_map(|(_, calls)| calls) {
+            softer.entry(*nr).or_default().extend(rules);
+        }
+        filters.push((
+            policy.default,
+            program::build(arch, &softer, Action::Allow, policy.default)?,
+        ));
+    }
+    for (action, calls) in by_action.iter().filter(|(action, _)| **action != Action::Allow) {
+        filters.push((*action, program::build(arch, calls, *action, Action::Allow)?));
+    }
+    // Stable: of two filters with one action, either order answers the same.
+    filters.sort_by_key(|(action, _)| std::cmp::Reverse(*action));
+    let guard = guard::guard(arch);
+    Ok(Compiled {
+        arch,
+        filters: std::iter::once(guard)
+            .chain(filters.into_iter().map(|(_, f)| f))
+            .collect(),
+    })
+}
+
+/// Every value at which a condition of the policy for this architecture may change its answer: one below,
+/// at and above, and with either half changed. For proofs.
+pub fn edges(policy: &Policy, arch: Arch, nr: u32) -> BTreeSet<(u8, u64)> {
+    let mut edges = BTreeSet::new();
+    let Some(wanted) = Syscall::new(arch.abi(), nr).known_name() else {
+        return edges;
+    };
+    for (_, rule) in policy.rules_for(arch) {
+        if rule.args.is_empty() || !rule.names.iter().any(|name| name == wanted) {
+            continue;
+        }
+        for condition in &rule.args {
+            let (value, high) = (condition.value(), 1 << 32);
+            let mask = match condition.op() {
+                CompareOp::MaskedEq(mask) => mask,
+                _ => 0,
+            };
+            let near = [
+                value,
+                value.wrapping_sub(1),
+                value.wrapping_add(1),
+                value ^ high,
+                value.wrapping_add(high),
+            ];
+            let masked = [value | !mask, value ^ (mask & mask.wrapping_neg()), mask, !mask];
+            let far = [
+                0,
+                1,
+                u64::MAX,
+                u64::from(u32::MAX),
+                high,
+                value & 0xffff_ffff,
+                value & !0xffff_ffff,
+            ];
+            for v in near.into_iter().chain(masked).chain(far) {
+                edges.insert((condition.index(), v));
+            }
+        }
+    }
+    edges
+}

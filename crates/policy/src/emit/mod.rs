@@ -1,0 +1,42 @@
+//! A policy in the words of other tools.
+//!
+//! What a format can't say is never left out in silence: it is an error, or stands in
+//! [`Emitted::lost`].
+
+mod dify;
+mod oci;
+
+use callgate_abi::Arch;
+
+pub use dify::{dify, numbers};
+pub use oci::oci;
+
+use crate::{CompileError, Policy, compile};
+
+/// Why a policy can't be emitted.
+#[derive(Debug, thiserror::Error)]
+pub enum EmitError {
+    /// It has no filter.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// It can't be written as JSON.
+    #[error("writing OCI JSON: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+/// A text for another tool, and what it does not say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Emitted {
+    /// The text.
+    pub text: String,
+    /// What the policy says and the text can't, one sentence each.
+    pub lost: Vec<String>,
+}
+
+/// The program as bytes, as `bwrap --seccomp FD` reads it: 8 per instruction, little-endian.
+///
+/// # Errors
+/// [`EmitError::Compile`] if the policy has no filter that the kernel would take.
+pub fn bpf(policy: &Policy, arch: Arch) -> Result<Vec<u8>, EmitError> {
+    Ok(compile(policy, arch)?.link()?.to_bytes())
+}

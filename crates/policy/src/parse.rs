@@ -1,0 +1,139 @@
+//! Text → policy: OCI JSON read strictly, and contradictions found.
+
+use std::collections::BTreeMap;
+
+use callgate_abi::{Action, Arch};
+
+use crate::Policy;
+use crate::oci::File;
+
+/// The longest text that is read as a policy. Docker's default profile is 15 KB.
+pub const MAX_BYTES: usize = 16 * 1024 * 1024;
+
+/// Why a text is not a policy.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyError {
+    /// It is longer than [`MAX_BYTES`].
+    #[error("{bytes} bytes are too many for a policy (at most {MAX_BYTES}): is this the right file?")]
+    TooLong {
+        /// Its length.
+        bytes: usize,
+    },
+    /// It is not JSON, or not of a policy's shape, or says what Linux does not have.
+    #[error("not a policy: at {path}: {source}")]
+    Malformed {
+        /// The JSON path of the fault: `syscalls[3].names[7]`.
+        path: String,
+        /// What is wrong there, with line and column.
+        source: serde_json::Error,
+    },
+    /// The action that stands beside `defaultErrnoRet` takes no errno, or not this one.
+    #[error("not a policy: at defaultErrnoRet: {reason}")]
+    DefaultErrno {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A rule can never have an effect, because another one always overrules it.
+    #[error(
+        "syscalls[{overruled}] gives {name} {weak}, but syscalls[{overrules}] gives it {strong} without a condition, \
+         which always wins: take {name} out of one of them"
+    )]
+    Contradiction {
+        /// The call.
+        name: String,
+        /// The place of the rule without effect.
+        overruled: usize,
+        /// Its action.
+        weak: Action,
+        /// The place of the rule that always wins.
+        overrules: usize,
+        /// Its action.
+        strong: Action,
+    },
+}
+
+impl Policy {
+    /// Reads a policy: OCI seccomp JSON, with moby's `comment`, `archMap` and `includes.arches`.
+    ///
+    /// # Errors
+    /// [`PolicyError`], with the JSON path and the line of the fault. Unknown fields, actions and names
+    /// are faults; so are moby's conditions on capabilities and kernel versions, which need a host.
+    pub fn parse(text: &str) -> Result<Self, PolicyError> {
+        if text.len() > MAX_BYTES {
+            return Err(PolicyError::TooLong { bytes: text.len() });
+        }
+        let mut reader = serde_json::Deserializer::from_str(text);
+        let file: File = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+            let path = match error.path().to_string() {
+                root if root == "." => "the top".to_owned(),
+                path => path,
+            };
+            PolicyError::Malformed {
+                path,
+                source: error.into_inner(),
+            }
+        })?;
+        reader.end().map_err(|source| PolicyError::Malformed {
+            path: "the end".into(),
+            source,
+        })?;
+        let default = file
+            .default_action
+            .with(file.default_errno_ret)
+            .map_err(|reason| PolicyError::DefaultErrno { reason })?;
+        let mut architectures: Vec<String> = Vec::new();
+        let mapped = file.arch_map.into_iter().flatten();
+        let mapped = mapped
+            .flat_map(|m| std::iter::once(m.architecture).chain(m.sub_architectures.into_iter().flatten()));
+        for arch in file.architectures.into_iter().flatten().chain(mapped) {
+            if !architectures.contains(&arch.0) {
+                architectures.push(arch.0);
+            }
+        }
+        let policy = Self {
+            comment: file.comment,
+            default,
+            architectures,
+            flags: file.flags.unwrap_or_default(),
+            listener_path: file.listener_path,
+            listener_metadata: file.listener_metadata,
+            rules: file.syscalls.into_iter().flatten().map(|rule| rule.0).collect(),
+        };
+        match policy.contradiction() {
+            Some(error) => Err(error),
+            None => Ok(policy),
+        }
+    }
+
+    /// The first rule that an unconditional, more restrictive rule for the same call makes void.
+    fn contradiction(&self) -> Option<PolicyError> {
+        for arch in Arch::ALL {
+            let mut strongest: BTreeMap<&str, (Action, usize)> = BTreeMap::new();
+            for (index, rule) in self.rules_for(arch).filter(|(_, rule)| rule.args.is_empty()) {
+                for name in &rule.names {
+                    let entry = strongest.entry(name).or_insert((rule.action, index));
+                    if rule.action > entry.0 {
+                        *entry = (rule.action, index);
+                    }
+                }
+            }
+            for (overruled, rule) in self.rules_for(arch) {
+                for name in &rule.names {
+                    if let Some((strong, overrules)) = strongest.get(name.as_str()).copied() {
+                        if rule.action < strong {
+                            let (name, weak) = (name.clone(), rule.action);
+                            return Some(PolicyError::Contradiction {
+                                name,
+                                overruled,
+                                weak,
+                                overrules,
+                                strong,
+                            });
+                        }
+                    }
+                }
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,44 @@
+//! The promises of `callgate-policy`, each tested against something that is not itself: dify-sandbox's
+//! source, libseccomp, the kernel, and the policy's own meaning.
+//!
+//! - `dify`: the shipped lists are those of dify-sandbox, number by number
+//! - `python`: the shipped `python` policy opens nothing dangerous
+//! - `python_runs`: ordinary programs run under it, and end where they leave it
+//! - `reading`: what is read, what is refused, and where the fault is
+//! - `deriving`: traces become policies with provenance
+//! - `comparing`: the diff's contract
+//! - `proof`: compiled filters agree with the policy over all numbers
+//! - `random`: and so do those of random policies
+//! - `libseccomp`: and with libseccomp's compilation of the same list
+//! - `kernel`: and the kernel agrees
+
+// The helpers beside the tests may fail and speak as the tests do.
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
+mod comparing;
+mod deriving;
+mod dify;
+mod kernel;
+mod libseccomp;
+mod proof;
+mod python;
+mod python_runs;
+mod random;
+mod reading;
+mod sys;
+
+use callgate_policy::{Policy, shipped};
+
+/// A shipped policy.
+fn load(name: &str) -> Policy {
+    shipped::load(name).unwrap().unwrap()
+}
+
+/// Says that a test was not run, or fails if the environment demands what it needs
+/// (`CALLGATE_REQUIRE`, a list with commas, or `all`).
+fn not_run(needs: &str, why: &str) {
+    let required = std::env::var("CALLGATE_REQUIRE").unwrap_or_default();
+    let demanded = required.split(',').any(|word| word == needs || word == "all");
+    assert!(!demanded, "CALLGATE_REQUIRE demands {needs}: {why}");
+    println!("not run: needs {needs}: {why}");
+}

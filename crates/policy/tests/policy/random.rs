@@ -1,0 +1,117 @@
+//! Random policies: their filters agree with them, and their files with both.
+
+use callgate_abi::{Action, Arch, ArgCondition, CompareOp};
+use callgate_policy::{Policy, Rule};
+use proptest::prelude::*;
+
+use crate::proof::Proof;
+
+const NAMES: [&str; 12] = [
+    "read",
+    "write",
+    "open",
+    "openat",
+    "socket",
+    "ioctl",
+    "clone",
+    "clone3",
+    "newfstatat",
+    "mkdir",
+    "statx",
+    "_llseek",
+];
+
+fn action() -> impl Strategy<Value = Action> {
+    prop_oneof![
+        4 => Just(Action::Allow),
+        1 => Just(Action::Log),
+        1 => (0..3u16).prop_map(Action::Trace),
+        3 => prop_oneof![Just(0), Just(1), Just(38), Just(4095)].prop_map(Action::Errno),
+        1 => Just(Action::Trap),
+        1 => Just(Action::KillThread),
+        2 => Just(Action::KillProcess),
+    ]
+}
+
+/// Small numbers, so that conditions meet, and numbers with something in the upper half.
+fn value() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        0..4u64,
+        Just(u64::MAX),
+        Just(1 << 32),
+        Just(u64::from(u32::MAX)),
+        (1 << 31)..(1u64 << 34),
+        any::<u64>()
+    ]
+}
+
+fn condition() -> impl Strategy<Value = ArgCondition> {
+    let op = prop_oneof![
+        Just(CompareOp::Eq),
+        Just(CompareOp::Ne),
+        Just(CompareOp::Lt),
+        Just(CompareOp::Le),
+        Just(CompareOp::Ge),
+        Just(CompareOp::Gt),
+        value().prop_map(CompareOp::MaskedEq),
+    ];
+    (0..6u8, op, value()).prop_filter_map("a condition that can hold", |(index, op, value)| {
+        let value = if let CompareOp::MaskedEq(mask) = op {
+            value & mask
+        } else {
+            value
+        };
+        ArgCondition::new(index, op, value).ok()
+    })
+}
+
+fn rule() -> impl Strategy<Value = Rule> {
+    let names = prop::collection::vec(prop::sample::select(NAMES.to_vec()), 1..4);
+    let args = prop::collection::vec(condition(), 0..4);
+    let arch = prop::option::weighted(0.2, prop::sample::select(Arch::ALL.to_vec()));
+    (names, action(), args, arch).prop_map(|(names, action, args, arch)| {
+        let rule = Rule::new(action, names).when(args).because("random");
+        arch.into_iter().fold(rule, Rule::only_on)
+    })
+}
+
+fn policy() -> impl Strategy<Value = Policy> {
+    (action(), prop::collection::vec(rule(), 0..14)).prop_map(|(default, rules)| Policy {
+        rules,
+        ..Policy::new(default)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_filters_of_any_policy_agree_with_it(policy in policy(), args in prop::array::uniform6(value())) {
+        for arch in Arch::ALL {
+            let proof = Proof::new(&policy, arch);
+            for call in NAMES.iter().filter_map(|name| arch.call(name).ok()) {
+                proof.check_edges(call.nr());
+                proof.check(arch.audit(), call.nr(), args);
+                proof.check(arch.audit(), call.nr() | callgate_abi::Abi::X32_BIT, args);
+                proof.check(callgate_abi::Abi::I386.audit(), call.nr(), args);
+            }
+            proof.check(arch.audit(), 700, args);
+        }
+    }
+
+    #[test]
+    fn any_policy_without_contradiction_survives_its_file(policy in policy()) {
+        let text = policy.to_json().unwrap();
+        match Policy::parse(&text) {
+            Ok(read) => prop_assert_eq!(read, policy),
+            Err(error) => prop_assert!(error.to_string().contains("always wins"), "{}", error),
+        }
+    }
+
+    #[test]
+    fn no_text_makes_the_reader_panic(text in "\\PC{0,200}", cut in 0..900usize) {
+        let _ = Policy::parse(&text);
+        let whole = callgate_policy::shipped::get("python").unwrap();
+        let _ = Policy::parse(whole.get(..cut).unwrap_or(whole));
+    }
+}
