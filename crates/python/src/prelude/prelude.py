@@ -1,0 +1,171 @@
+# Starts the user's program in a fresh __main__, after the supervisor has been told.
+#
+# argv: code_fd name [args...]. Run by `python -I -B -c`. Until the marker call is acknowledged, no
+# byte of the program is decoded, compiled or evaluated; afterwards nothing is imported on its behalf.
+import builtins, io, posix, sys
+from _frozen_importlib_external import SourceFileLoader
+
+__builtins__ = dict(vars(builtins))  # this file's own: the program may rebind what is in builtins
+
+
+def refuse(why):
+    posix.write(2, ("callgate: the program was not run: %s\n" % why).encode("utf-8", "replace"))
+    posix._exit(125)
+
+
+def receive(fd):
+    chunks = []
+    while True:
+        chunk = posix.read(fd, 1 << 20)
+        if not chunk:
+            break
+        chunks.append(chunk)
+    posix.close(fd)
+    return b"".join(chunks)
+
+
+class Loader(SourceFileLoader):
+    # The program is in no file: linecache and inspect ask the loader for its text.
+    def __init__(self, path, source):
+        super().__init__("__main__", path)
+        self._source = source
+
+    def get_data(self, path):
+        return self._source if path == self.path else super().get_data(path)
+
+    def get_source(self, fullname):
+        # As the base class does, but without importing anything where there is no coding cookie.
+        if b"coding" not in b"".join(self._source.split(b"\n", 2)[:2]):
+            try:
+                return io.StringIO(self._source.decode().lstrip("\ufeff"), None).read()
+            except UnicodeDecodeError:
+                pass
+        return super().get_source(fullname)
+
+
+def new_main(loader):
+    module = type(sys)("__main__")
+    namespace = module.__dict__
+    for key in list(namespace):
+        del namespace[key]
+    # The same names in the same order as `python FILE` has them. __annotations__ went in 3.14.
+    namespace.update(__name__="__main__", __doc__=None, __package__=None, __loader__=loader, __spec__=None)
+    if "__annotations__" in globals():
+        namespace["__annotations__"] = {}
+    namespace.update(__builtins__=builtins, __file__=loader.path, __cached__=None)
+    return module
+
+
+def show(hook, kind, error, trace, loader):
+    # Before 3.13 the interpreter prints source lines with io.open and io.TextIOWrapper, not with the
+    # loader. A copy of the io module that knows the program's text stands in while it prints.
+    real = sys.modules.get("io")
+    copy = type(sys)("io")
+    copy.__dict__.update(io.__dict__)
+    # The printer also wants a descriptor that it can seek, to look for a coding cookie there; what it
+    # finds doesn't matter, since text() decodes. Any file of the library will do.
+    fd = -1
+    if sys.version_info < (3, 13):
+        try:
+            fd = posix.open(io.__file__, posix.O_RDONLY | posix.O_CLOEXEC)
+        except Exception:
+            pass  # no source lines, then
+
+    class Text(io.BytesIO):
+        def fileno(self):
+            return fd
+
+    def open(file, *args, **kwargs):
+        return Text() if file == loader.path else io.open(file, *args, **kwargs)
+
+    def text(buffer, *args, **kwargs):
+        if isinstance(buffer, Text):
+            return io.StringIO(loader.get_source("__main__"))
+        return io.TextIOWrapper(buffer, *args, **kwargs)
+
+    copy.open, copy.TextIOWrapper = open, text
+    sys.modules["io"] = copy
+    try:
+        hook(kind, error, trace)
+    finally:
+        if real is None:
+            del sys.modules["io"]
+        else:
+            sys.modules["io"] = real
+        if fd >= 0:
+            posix.close(fd)
+
+
+def report(error, display, write, loader):
+    # What the interpreter does with an exception that nobody caught, without this file's frames.
+    kind, trace = type(error), error.__traceback__
+    if isinstance(error, SyntaxError) and error.filename == loader.path and error.text is None and error.lineno:
+        # The compiler's later passes look for the line in a file.
+        try:
+            error.text = loader.get_source("__main__").splitlines(True)[error.lineno - 1]
+        except (IndexError, ImportError):
+            pass
+    sys.last_type, sys.last_value, sys.last_traceback = kind, error, trace
+    if sys.version_info >= (3, 12):
+        sys.last_exc = error
+    hook = getattr(sys, "excepthook", None)
+    sys.audit("sys.excepthook", hook, kind, error, trace)
+    if hook is None:
+        write("sys.excepthook is missing\n")
+    elif hook is not display:
+        try:
+            hook(kind, error, trace)
+            return
+        except SystemExit:
+            raise
+        except BaseException as second:
+            second.__traceback__ = second.__traceback__.tb_next
+            write("Error in sys.excepthook:\n")
+            show(display, type(second), second, second.__traceback__, loader)
+            write("\nOriginal exception was:\n")
+    show(display, kind, error, trace, loader)
+
+
+def write(text):
+    if sys.stderr is not None:
+        sys.stderr.write(text)
+
+
+def start():
+    if len(sys.argv) < 3:
+        refuse("the prelude was started without CODE_FD and NAME")
+    fd, name = sys.argv[1:3]
+    try:
+        source = receive(int(fd))
+    except (OSError, ValueError) as error:
+        refuse("cannot read it from descriptor %s: %s" % (fd, error))
+    # Bound here, while the names still mean what this file says: the program may rebind them.
+    display, lseek, run, translate = sys.__excepthook__, posix.lseek, exec, compile
+    loader = Loader(name, source)
+    main = new_main(loader)
+    sys.argv[:] = sys.argv[2:]
+    sys.modules["__main__"] = main
+    try:
+        answer = lseek(-1, 0x63616C6C67617465, 0)
+    except OSError:
+        answer = None
+    if answer != 0x617474656E64:
+        refuse("no supervisor answered the prelude's marker call")
+
+    uncaught = None
+    try:
+        run(translate(source, name, "exec", 0, True), main.__dict__)
+    except SystemExit:
+        raise
+    except BaseException as error:
+        uncaught = error
+    if uncaught is not None:
+        # This frame is the outermost: what remains is what `python FILE` would have.
+        uncaught.__traceback__ = uncaught.__traceback__.tb_next
+        report(uncaught, display, write, loader)
+        # Let it go on, so that the interpreter ends as it does (1, or SIGINT for KeyboardInterrupt).
+        sys.excepthook = lambda *_: None
+        raise uncaught
+
+
+start()

@@ -1,0 +1,217 @@
+//! The Python stacks of another process, read from its memory by py-spy.
+//!
+//! Nothing is attached and nothing is stopped: the process has to hold still by other means, usually
+//! because its supervisor has the thread in a ptrace stop. Only the thread that is asked about must be
+//! stopped; while others run, their stacks may be torn, and the read is repeated a few times.
+//!
+//! What lies in that memory may be made to mislead. So each read runs on a thread of its own, with a
+//! deadline: a panic or an endless loop in the reader becomes a [`StackError`]. A site is what the
+//! process says about itself; it explains, and decides nothing.
+
+mod process;
+mod reader;
+mod threads;
+
+use std::error::Error;
+use std::io;
+
+use callgate_abi::Site;
+use py_spy::PythonSpy;
+
+use self::reader::Reader;
+
+/// How often a read is tried while other threads of the process run.
+const ATTEMPTS: usize = 5;
+
+/// A process whose Python stacks can be read.
+///
+/// Opening costs more than reading (a few ms: symbols are looked up in the executable), so keep it for
+/// as long as the process runs the same program; after an `execve` it must be opened again.
+pub struct Stacks {
+    pid: i32,
+    reader: Reader,
+    /// `None` after a read that never came back.
+    spy: Option<Box<PythonSpy>>,
+}
+
+/// Why stacks could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum StackError {
+    /// The process runs no CPython that can be recognised.
+    #[error("process {pid} is not a Python process ({executable})")]
+    NotPython {
+        /// The process.
+        pid: i32,
+        /// Its executable.
+        executable: String,
+    },
+    /// The kernel refuses to show the process's memory.
+    #[error(
+        "may not read the memory of process {pid}: {source}: run as the same user, as root, or with CAP_SYS_PTRACE"
+    )]
+    Denied {
+        /// The process.
+        pid: i32,
+        /// The refusal.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The interpreter's state was not found: it is not set up yet, ends, or is of an unknown version.
+    #[error("no Python state found in process {pid}: {source}")]
+    Open {
+        /// The process.
+        pid: i32,
+        /// py-spy's reason.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The interpreter's state was found before, but not its stacks now.
+    #[error("cannot read the Python stacks of process {pid}: {source}")]
+    Read {
+        /// The process.
+        pid: i32,
+        /// py-spy's reason.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The read was given up.
+    #[error("reading the Python stacks of process {pid} {what}: its memory is not as CPython leaves it")]
+    GivenUp {
+        /// The process.
+        pid: i32,
+        /// How it went wrong.
+        what: &'static str,
+    },
+}
+
+impl Stacks {
+    /// Finds the Python interpreter in process `pid`.
+    ///
+    /// CPython 3.9 to 3.13, in any mount namespace, pid namespace or chroot. If the process belongs to
+    /// another user and this one lacks CAP_SYS_PTRACE but has CAP_SETUID and CAP_SETGID (as root in a
+    /// container has), the reads are made by threads that take that user's ids: see [`Stacks::as_user`].
+    ///
+    /// # Errors
+    /// [`StackError`]; before the interpreter has set itself up, [`StackError::Open`].
+    pub fn open(pid: i32) -> Result<Self, StackError> {
+        match Self::open_with(pid, Reader::direct(pid)) {
+            Err(denied @ StackError::Denied { .. }) => match Reader::as_owner(pid) {
+                Some(reader) => Self::open_with(pid, reader),
+                None => Err(denied),
+            },
+            result => result,
+        }
+    }
+
+    fn open_with(pid: i32, reader: Reader) -> Result<Self, StackError> {
+        let spy = reader.run(move || process::open(pid))??;
+        Ok(Self {
+            pid,
+            reader,
+            spy: Some(Box::new(spy)),
+        })
+    }
+
+    /// The uid and gid that the reading threads take, if they have to: direct reading was refused.
+    ///
+    /// While such a thread reads, which is for a few ms at most, processes of that user may send signals
+    /// to it, and SIGKILL to a thread ends the supervisor. Stop the processes of the run, or have them
+    /// in a pid namespace, where that matters. It leaves the supervisor undumpable (prctl(2),
+    /// PR_SET_DUMPABLE), so they may not trace it.
+    pub fn as_user(&self) -> Option<(u32, u32)> {
+        self.reader.owner()
+    }
+
+    /// The stack of thread `tid` (as this process numbers it), innermost frame first; `None` if that
+    /// thread runs no Python.
+    ///
+    /// From CPython 3.11 on the interpreter records each thread's id. Before, it doesn't: then the only
+    /// Python thread is taken to be `tid`; of several, the main one if `tid` is the process's id, and
+    /// for any other thread there is no answer.
+    ///
+    /// # Errors
+    /// [`StackError`]. After [`StackError::GivenUp`] further reads fail too.
+    pub fn frames(&mut self, tid: i32) -> Result<Option<Vec<Site>>, StackError> {
+        let pid = self.pid;
+        let mut spy = self.spy.take().ok_or(StackError::GivenUp {
+            pid,
+            what: "was given up before",
+        })?;
+        let (spy, result) = self.reader.run(move || {
+            let mut result = spy.get_stack_traces();
+            for _ in 1..ATTEMPTS {
+                if result.is_ok() {
+                    break;
+                }
+                result = spy.get_stack_traces();
+            }
+            (spy, result)
+        })?;
+        self.spy = Some(spy);
+        let traces = result
+            .map_err(|error| failed(pid, error.into(), |pid, source| StackError::Read { pid, source }))?;
+        Ok(threads::of(pid, tid, traces).map(|trace| trace.frames.into_iter().map(to_site).collect()))
+    }
+}
+
+fn to_site(frame: py_spy::Frame) -> Site {
+    Site {
+        file: frame.filename,
+        line: u32::try_from(frame.line).unwrap_or(0),
+        function: frame.name,
+    }
+}
+
+/// The frame that a person wants to see: the innermost that is not the import system's own, so that an
+/// import shows the line that imports. Nor is it the prelude, which is `<string>` as all `-c` programs
+/// are; text given to `exec` without a name is passed over with it, in favour of the line that runs it.
+pub fn site(frames: &[Site]) -> Option<&Site> {
+    frames.iter().find(|frame| {
+        let file = frame.file.as_str();
+        !(file == "<string>" || file.starts_with("<frozen ") || file.ends_with("/importlib/__init__.py"))
+    })
+}
+
+/// Tells a refusal by the kernel from other failures.
+fn failed(
+    pid: i32,
+    source: Box<dyn Error + Send + Sync>,
+    otherwise: impl FnOnce(i32, Box<dyn Error + Send + Sync>) -> StackError,
+) -> StackError {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(&*source);
+    while let Some(error) = cause {
+        let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+        if kind == Some(io::ErrorKind::PermissionDenied) {
+            return StackError::Denied { pid, source };
+        }
+        cause = error.source();
+    }
+    otherwise(pid, source)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(file: &str) -> Site {
+        Site {
+            file: file.into(),
+            line: 1,
+            function: "f".into(),
+        }
+    }
+
+    #[test]
+    fn the_site_is_the_innermost_line_that_somebody_wrote() {
+        let stack = [
+            "<frozen importlib._bootstrap_external>",
+            "<frozen importlib._bootstrap>",
+            "/usr/lib/python3.11/importlib/__init__.py",
+            "/lib/numpy/core.py",
+            "probe.py",
+            "<string>",
+        ]
+        .map(frame);
+        assert_eq!(site(&stack), Some(&stack[3]));
+        assert_eq!(site(&stack[4..]), Some(&stack[4]));
+        assert_eq!(site(&stack[5..]), None);
+        assert_eq!(site(&[frame("<frozen zipimport>"), frame("<string>")]), None);
+    }
+}

@@ -1,0 +1,136 @@
+//! Finds the Python interpreter in a process, in whatever root and mount namespace that lives.
+//!
+//! py-spy's own search takes the path of libpython from `/proc/PID/maps`, where it is written as seen
+//! from here, and opens it below `/proc/PID/root`, where it is read as seen from there. In a chroot the
+//! two differ; so the search is done here, and the rest by py-spy.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use proc_maps::{MapRange, get_process_maps};
+use py_spy::binary_parser::parse_binary;
+use py_spy::config::LockingStrategy;
+use py_spy::python_process_info::{
+    PythonProcessInfo, get_interpreter_address, get_python_version, get_threadstate_address,
+};
+use py_spy::{Config, PythonSpy};
+
+use super::{StackError, failed};
+
+type Cause = Box<dyn Error + Send + Sync>;
+
+/// Finds the interpreter of process `pid`. Never attaches, locks or stops.
+pub(super) fn open(pid: i32) -> Result<PythonSpy, StackError> {
+    let link = format!("/proc/{pid}/exe");
+    let opening = |source: Cause| failed(pid, source, |pid, source| StackError::Open { pid, source });
+    let executable = fs::read_link(&link).map_err(|error| opening(error.into()))?;
+    let maps = get_process_maps(pid).map_err(|error| opening(error.into()))?;
+    let libpython = mapped(&maps, is_libpython);
+    if libpython.is_none() && !file_name(&executable).starts_with("python") {
+        let executable = executable.display().to_string();
+        return Err(StackError::NotPython { pid, executable });
+    }
+    search(pid, &executable, maps.clone(), libpython).map_err(opening)
+}
+
+fn search(
+    pid: i32,
+    executable: &Path,
+    maps: Vec<MapRange>,
+    libpython: Option<&MapRange>,
+) -> Result<PythonSpy, Cause> {
+    let python_filename = PathBuf::from(format!("/proc/{pid}/exe"));
+    let python_binary = match mapped(&maps, |path| path == executable) {
+        Some(map) => parse_binary(&python_filename, map.start() as u64, map.size() as u64).map(Some),
+        None => Ok(None),
+    };
+    let (python_binary, libpython_binary) = match libpython {
+        // The interpreter is in the library: the executable may be anything.
+        Some(map) => {
+            let parsed = parse_binary(&path_of(pid, map), map.start() as u64, map.size() as u64)?;
+            (python_binary.unwrap_or(None), Some(parsed))
+        }
+        None => (python_binary?, None),
+    };
+    let info = PythonProcessInfo {
+        python_binary,
+        libpython_binary,
+        maps: Box::new(maps),
+        python_filename,
+        dockerized: false, // matters only for shortening file names, which is off
+    };
+    let config = Config {
+        // The supervisor has stopped what has to be stopped; py-spy's lock would attach with ptrace.
+        blocking: LockingStrategy::AlreadyLocked,
+        full_filenames: true,
+        ..Config::default()
+    };
+    let process = remoteprocess::Process::new(pid)?;
+    let version = get_python_version(&info, &process)?;
+    let interpreter_address = get_interpreter_address(&info, &process, &version)?;
+    let threadstate_address =
+        get_threadstate_address(interpreter_address, &info, &process, &version, &config)?;
+    Ok(PythonSpy {
+        pid,
+        process,
+        version,
+        interpreter_address,
+        threadstate_address,
+        config,
+        short_filenames: HashMap::new(),
+        python_thread_ids: HashMap::new(),
+        python_thread_names: HashMap::new(),
+        dockerized: false,
+    })
+}
+
+/// The lowest executable mapping of a file.
+fn mapped(maps: &[MapRange], wanted: impl Fn(&Path) -> bool) -> Option<&MapRange> {
+    maps.iter()
+        .filter(|map| map.is_exec() && map.filename().is_some_and(&wanted))
+        .min_by_key(|map| map.offset)
+}
+
+/// `libpython3.11.so.1.0`, but not the stub `libpython3.so`, in which there is no interpreter.
+fn is_libpython(path: &Path) -> bool {
+    file_name(path)
+        .strip_prefix("libpython3.")
+        .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()) && rest.contains(".so"))
+}
+
+fn file_name(path: &Path) -> &str {
+    path.file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default()
+}
+
+/// A path by which the file of a mapping can be opened from here.
+fn path_of(pid: i32, map: &MapRange) -> PathBuf {
+    let named = map.filename().unwrap_or(Path::new(""));
+    let root = PathBuf::from(format!("/proc/{pid}/root"));
+    let below_root = |path: &Path| root.join(path.strip_prefix("/").unwrap_or(path));
+    let in_chroot = fs::read_link(&root)
+        .ok()
+        .and_then(|root| named.strip_prefix(root).ok().map(below_root));
+    // As seen from inside, as seen from here, and by the link that needs a capability (proc(5)).
+    let candidates = [
+        Some(below_root(named)),
+        in_chroot,
+        Some(named.to_owned()),
+        Some(PathBuf::from(format!(
+            "/proc/{pid}/map_files/{:x}-{:x}",
+            map.start(),
+            map.start() + map.size()
+        ))),
+    ];
+    let same = |path: &PathBuf| fs::metadata(path).is_ok_and(|file| file.ino() == map.inode as u64);
+    // If none is that file by its inode, as on some overlays, the error should name the plain path.
+    candidates
+        .into_iter()
+        .flatten()
+        .find(same)
+        .unwrap_or_else(|| below_root(named))
+}

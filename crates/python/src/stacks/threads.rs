@@ -1,0 +1,41 @@
+//! Which of an interpreter's threads is the one that the kernel knows by a number.
+
+use std::fs;
+
+use py_spy::StackTrace;
+
+/// The trace of thread `tid` of process `pid`.
+pub(super) fn of(pid: i32, tid: i32, mut traces: Vec<StackTrace>) -> Option<StackTrace> {
+    let own = own_number(pid, tid)?;
+    if let Some(index) = traces.iter().position(|trace| trace.os_thread_id == Some(own)) {
+        return Some(traces.swap_remove(index));
+    }
+    if traces.iter().any(|trace| trace.os_thread_id.is_some()) {
+        // A child between fork and the interpreter's own clean-up, or one made by vfork, still has its
+        // parent's numbers. Its one thread is the one that forked: known if there was no other.
+        let stale = tid == pid && traces.len() == 1 && !is_thread(pid, traces[0].os_thread_id?);
+        return if stale { traces.pop() } else { None };
+    }
+    // Before 3.11 the interpreter has no numbers. New threads are put at the head of its list.
+    if tid == pid || traces.len() == 1 {
+        traces.pop()
+    } else {
+        None
+    }
+}
+
+/// The number that the thread itself sees: that of the innermost pid namespace it is in (proc(5)).
+fn own_number(pid: i32, tid: i32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/task/{tid}/status")).ok()?;
+    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+    numbers.split_whitespace().last()?.parse().ok()
+}
+
+/// Whether the process has a thread that sees itself as `number`.
+fn is_thread(pid: i32, number: u64) -> bool {
+    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else {
+        return false;
+    };
+    let mut tids = tasks.filter_map(|task| task.ok()?.file_name().to_str()?.parse().ok());
+    tids.any(|tid| own_number(pid, tid) == Some(number))
+}

@@ -1,0 +1,9 @@
+import asyncio
+
+
+async def main():
+    await asyncio.sleep(0.01)
+    raise KeyError("in a task")
+
+
+asyncio.run(main())

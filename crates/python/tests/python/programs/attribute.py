@@ -1,0 +1,9 @@
+class Thing:
+    colour = 1
+
+
+print("before")
+(
+    Thing()
+    .color
+)

@@ -1,0 +1,2 @@
+print("ok")
+exec("x = = 1")

@@ -1,0 +1,3 @@
+import ast
+
+ast.parse("a b", "other.py")

@@ -1,0 +1,6 @@
+class A:
+    def __str__(self):
+        raise ValueError
+
+
+raise Exception(A())

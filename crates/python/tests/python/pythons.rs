@@ -1,0 +1,46 @@
+//! The interpreters that there are to test with.
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use callgate_python::interpreter::Interpreter;
+
+/// Whether the environment says that this must be there: a missing one fails then.
+pub fn required(what: &str) -> bool {
+    let list = std::env::var("CALLGATE_REQUIRE").unwrap_or_default();
+    list.split(',').any(|word| word == what || word == "all")
+}
+
+/// For a test that can't be run here. Fails if the environment says that it can.
+pub fn not_run(what: &str, why: &str) {
+    assert!(!required(what), "CALLGATE_REQUIRE has {what}: {why}");
+    println!("not run: {why}");
+}
+
+/// The one on the PATH, the system's, and pyenv's from 3.9 on; by version, each once.
+pub fn all() -> &'static [Interpreter] {
+    static ALL: OnceLock<Vec<Interpreter>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let mut paths = vec![Interpreter::find().unwrap(), "/usr/bin/python3".into()];
+        let pyenv = std::env::var_os("PYENV_ROOT")
+            .map(PathBuf::from)
+            .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".pyenv")));
+        if let Some(versions) = pyenv.and_then(|root| std::fs::read_dir(root.join("versions")).ok()) {
+            paths.extend(versions.map(|version| version.unwrap().path().join("bin/python")));
+        }
+        let mut found: Vec<Interpreter> = paths
+            .iter()
+            .filter_map(|path| Interpreter::inspect(path).ok())
+            .filter(|p| p.is_cpython())
+            .collect();
+        found.sort_by_key(|python| (python.version, python.real_executable.clone()));
+        found.dedup_by_key(|python| python.real_executable.clone());
+        assert!(!found.is_empty());
+        for minor in 9..=13 {
+            if !found.iter().any(|python| python.version.minor == minor) {
+                not_run("pythons", &format!("there is no Python 3.{minor} here"));
+            }
+        }
+        found
+    })
+}
