@@ -1,0 +1,50 @@
+//! What every root has, whatever runs in it: devices, scratch space, names for the user, time zone, locale.
+
+use crate::error::PlanError;
+use crate::identity::Identity;
+use crate::plan::Plan;
+use crate::{Device, Entry};
+
+/// Answers come from files alone: no network, no daemon (nsswitch.conf(5)).
+const NSSWITCH: &str =
+    "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nservices: files\nprotocols: files\n";
+
+impl Plan {
+    /// A root with what every root has.
+    ///
+    /// - `/dev` with null, zero, full, random, urandom; `/dev/shm` as scratch space, since POSIX semaphores and so
+    ///   Python's `multiprocessing` locks are files there (sem_overview(7));
+    /// - `/tmp` as scratch space and home; `/proc` as an empty directory to mount on;
+    /// - `/etc/passwd`, `/etc/group`, `/etc/nsswitch.conf` of its own;
+    /// - the host's time zone and zone data, and its C.UTF-8 locale where it has one as files.
+    ///
+    /// # Errors
+    /// Those of [`Plan::add_host`].
+    pub fn base(identity: Identity) -> Result<Plan, PlanError> {
+        let mut plan = Plan::new();
+        plan.identity = Some(identity);
+        for device in Device::ALL {
+            plan.insert(format!("/dev/{}", device.name()), Entry::Device(device))?;
+        }
+        plan.insert("/dev/shm", Entry::Tmp)?;
+        plan.insert("/tmp", Entry::Tmp)?;
+        plan.insert("/proc", Entry::Dir { mode: 0o555 })?;
+        for (path, text) in [
+            ("/etc/passwd", identity.passwd()),
+            ("/etc/group", identity.group()),
+            ("/etc/nsswitch.conf", NSSWITCH.to_owned()),
+        ] {
+            plan.insert(
+                path,
+                Entry::Text {
+                    bytes: text.into_bytes(),
+                    mode: 0o644,
+                },
+            )?;
+        }
+        for path in ["/usr/share/zoneinfo", "/etc/localtime", "/usr/lib/locale/C.utf8"] {
+            plan.add_host_if_there(path)?;
+        }
+        Ok(plan)
+    }
+}

@@ -1,0 +1,275 @@
+//! Writes a plan out as a directory that can be entered with chroot, where nothing can be mounted.
+
+mod claim;
+mod flatten;
+mod marker;
+mod prune;
+mod write;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc;
+
+use crate::plan::Plan;
+use flatten::{Item, Items, flatten};
+pub(crate) use marker::Marker;
+pub use marker::{BuiltRoot, MARKER, OpenError, ROOT_SCHEMA, open};
+use write::{Copy, Done};
+
+/// How to build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct BuildOptions {
+    /// Share blocks with the host's files, copy on write, where the file system can (btrfs, xfs); else copy.
+    pub reflink: bool,
+}
+
+/// How far a build has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// Files that are in place.
+    pub files: u64,
+    /// Files there will be.
+    pub all_files: u64,
+    /// Bytes that are in place.
+    pub bytes: u64,
+    /// Bytes there will be.
+    pub all_bytes: u64,
+}
+
+/// What a build did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Built {
+    /// The root.
+    pub root: BuiltRoot,
+    /// Regular files in it, and their bytes.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Regular files that had to be written; the others were there from the last time.
+    pub written: u64,
+    /// Things of an earlier build that were removed.
+    pub removed: u64,
+}
+
+/// Why a root can't be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The directory holds something that callgate didn't build.
+    #[error(
+        "building the root in {dir:?}: it is not empty and callgate didn't build it: name a new or empty directory"
+    )]
+    Foreign {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// Somebody else builds in it right now.
+    #[error("building the root in {dir:?}: another build is under way there: wait for it")]
+    Busy {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// Something is mounted in it: removing an old file there would remove it from wherever it is mounted from.
+    #[error("building the root in {dir:?}: {mount:?} is mounted there: unmount it first")]
+    Mounted {
+        /// The directory.
+        dir: PathBuf,
+        /// The mount point.
+        mount: PathBuf,
+    },
+    /// The marker is there, but of no use.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// A system call failed. What was written so far is marked as incomplete.
+    #[error("building the root in {dir:?}: {operation} {path:?} failed: {source}")]
+    Io {
+        /// The directory.
+        dir: PathBuf,
+        /// What was tried.
+        operation: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+/// Builds `plan` in the directory `dir`: new, empty, or built by callgate before, in which case only what has
+/// changed (by size and time) is written. `progress` is called now and then.
+///
+/// Files are copied, never linked: code that finds a way to write to its root doesn't write to the host. Modes are
+/// 0755 or 0644 by the source's execute bit, the owner is the caller. Devices are made where the kernel permits it,
+/// and are else left out with a note. Don't build over a root in which code is running.
+///
+/// # Errors
+/// [`BuildError`]; the directory is then marked as incomplete and refused by [`open`].
+pub fn materialise(
+    plan: &Plan,
+    dir: &Path,
+    options: &BuildOptions,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Built, BuildError> {
+    let io = |operation: &'static str, path: &Path| {
+        let (dir, path) = (dir.to_owned(), path.to_owned());
+        move |source: io::Error| BuildError::Io {
+            dir,
+            operation,
+            path,
+            source,
+        }
+    };
+    let named = |operation: &'static str| {
+        let dir = dir.to_owned();
+        move |(path, source): (PathBuf, io::Error)| BuildError::Io {
+            dir,
+            operation,
+            path,
+            source,
+        }
+    };
+    let mut items = flatten(plan).map_err(named("reading"))?;
+    let _lock = claim::claim(dir, &io)?;
+
+    let (files, bytes) = items.size();
+    let mut marker = Marker::of(plan, items.key(), files, bytes);
+    // First of all: from here on, and until the end is reached, this directory is no root.
+    marker.write(dir).map_err(io("writing the marker of", dir))?;
+    let removed = prune::prune(dir, &items).map_err(named("removing"))?;
+    for (path, item) in &items.items {
+        let mode = match item {
+            Item::Dir { mode } => *mode,
+            Item::Tmp => 0o1777,
+            _ => continue,
+        };
+        let at = outside(dir, path);
+        // Writable while it is being filled.
+        write::directory(&at, mode | 0o700).map_err(io("making the directory", &at))?;
+    }
+    let mut written = fill(
+        dir,
+        &items,
+        options,
+        Progress {
+            all_files: files,
+            all_bytes: bytes,
+            ..Progress::default()
+        },
+        progress,
+    )
+    .map_err(named("copying to"))?;
+    let mut refused = Vec::new();
+    for (path, item) in &items.items {
+        let at = outside(dir, path);
+        let (done, operation) = match item {
+            Item::Link { target } => (write::link(&at, target), "linking"),
+            Item::Text { bytes, mode } => {
+                let done = write::text(&at, bytes, *mode);
+                written += u64::from(matches!(done, Ok(Done::Written)));
+                (done, "writing")
+            }
+            Item::Device(device) => (write::device(&at, *device), "making the device"),
+            Item::Dir { mode } if mode & 0o700 != 0o700 => (
+                write::directory(&at, *mode).map(|()| Done::Written),
+                "closing the directory",
+            ),
+            _ => continue,
+        };
+        if done.map_err(io(operation, &at))? == Done::Refused {
+            refused.push(path.display().to_string());
+        }
+    }
+    if !refused.is_empty() {
+        items.notes.push(format!(
+            "left out, as the kernel doesn't let this user make devices: {} (build as root for them)",
+            refused.join(" ")
+        ));
+    }
+    marker.notes.append(&mut items.notes);
+    marker.complete = true;
+    marker.write(dir).map_err(io("writing the marker of", dir))?;
+    Ok(Built {
+        root: open(dir)?,
+        files,
+        bytes,
+        written,
+        removed,
+    })
+}
+
+fn outside(dir: &Path, path: &Path) -> PathBuf {
+    dir.join(path.strip_prefix("/").unwrap_or(path))
+}
+
+/// Copies all regular files with a few threads; returns how many had to be written. The error names the file.
+fn fill(
+    dir: &Path,
+    items: &Items,
+    options: &BuildOptions,
+    mut state: Progress,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<u64, (PathBuf, io::Error)> {
+    let work: Vec<_> = items
+        .items
+        .iter()
+        .filter_map(|(path, item)| match item {
+            Item::Copy {
+                source,
+                size,
+                modified,
+                mode,
+            } => {
+                let (size, modified, mode) = (*size, *modified, *mode);
+                Some((
+                    outside(dir, path),
+                    Copy {
+                        source,
+                        size,
+                        modified,
+                        mode,
+                        reflink: options.reflink,
+                    },
+                ))
+            }
+            _ => None,
+        })
+        .collect();
+    let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let (send, results) = mpsc::channel();
+    let threads = std::thread::available_parallelism()
+        .map_or(2, usize::from)
+        .clamp(2, 8);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            let send = send.clone();
+            scope.spawn(|| {
+                let send = send;
+                while let Some((to, copy)) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let result = write::copy(to, copy).map_err(|error| (to.clone(), error));
+                    let failed = result.is_err();
+                    if failed {
+                        stop.store(true, Ordering::Relaxed);
+                    }
+                    if send.send(result.map(|done| (done, copy.size))).is_err()
+                        || stop.load(Ordering::Relaxed)
+                    {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(send);
+        let (mut written, mut first_error) = (0, None);
+        for result in results {
+            match result {
+                Ok((done, size)) => {
+                    written += u64::from(done == Done::Written);
+                    state.files += 1;
+                    state.bytes += size;
+                    progress(state);
+                }
+                Err(error) => first_error = first_error.or(Some(error)),
+            }
+        }
+        first_error.map_or(Ok(written), Err)
+    })
+}
