@@ -2,7 +2,7 @@
 
 use callgate_abi::{Abi, Action, Arch, Syscall};
 
-use crate::{Policy, Rule, UnknownCall, Verdict, equivalents, names};
+use crate::{Policy, Rule, UnknownCall, Verdict, equivalents, names, siblings};
 
 /// Why a call can't be written into a policy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,6 +26,17 @@ pub enum AmendError {
         /// The architecture.
         arch: Arch,
     },
+}
+
+/// Why a call can't be denied.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DenyError {
+    /// Linux has no such call.
+    #[error(transparent)]
+    Unknown(#[from] UnknownCall),
+    /// The action is no refusal.
+    #[error("{0} refuses nothing: deny with an errno, trap or kill")]
+    Runs(Action),
 }
 
 impl Policy {
@@ -71,6 +82,37 @@ impl Policy {
         }
         self.rules.retain(|rule| !rule.names.is_empty());
         Ok(found)
+    }
+
+    /// Refuses a call whatever its arguments, on every architecture: with `action`, or with the default
+    /// if that refuses, or else with EPERM. Returns the calls that do the same job and still run.
+    ///
+    /// # Errors
+    /// [`DenyError`]: a name that Linux does not have, or an action that lets it run.
+    pub fn deny(
+        &mut self,
+        name: &str,
+        action: Option<Action>,
+        provenance: &str,
+    ) -> Result<Vec<&'static str>, DenyError> {
+        const EPERM: u16 = 1;
+        let action = match action {
+            Some(action) => action,
+            None if self.default.runs() => Action::Errno(EPERM),
+            None => self.default,
+        };
+        if action.runs() {
+            return Err(DenyError::Runs(action));
+        }
+        self.remove(name)?;
+        if action != self.default {
+            self.admit(name, action, provenance, None);
+        }
+        let runs = |other: &&str| {
+            let calls = Arch::ALL.iter().filter_map(|arch| names::on(*arch, other));
+            calls.into_iter().any(|call| self.verdict(call).may_run())
+        };
+        Ok(siblings(name).into_iter().filter(runs).collect())
     }
 
     /// Allows calls that share a name, each on its own architecture; returns those that were refused before.
@@ -266,5 +308,33 @@ mod tests {
         assert_eq!(policy.remove("read"), Ok(false));
         assert_eq!(policy.rules.len(), 1);
         assert_eq!(policy.remove("wrte").unwrap_err().nearest, Some("write"));
+    }
+
+    #[test]
+    fn a_denied_call_is_refused_by_every_policy_and_its_open_siblings_are_told() {
+        let openat = amd64("openat");
+        let mut policy = Policy::new(Action::KillProcess);
+        policy.rules = vec![
+            Rule::new(Action::Allow, ["openat", "open", "read"]),
+            Rule::new(Action::Allow, ["openat"]).when([ArgCondition::new(2, CompareOp::Eq, 0).unwrap()]),
+        ];
+        assert_eq!(policy.deny("openat", None, "x"), Ok(vec!["open"]));
+        assert_eq!(policy.verdict(openat), Verdict::Always(Action::KillProcess));
+        policy.deny("openat", Some(Action::Errno(38)), "by hand").unwrap();
+        assert_eq!(policy.verdict(openat), Verdict::Always(Action::Errno(38)));
+        assert_eq!(policy.rules.last().unwrap().comment.as_deref(), Some("by hand"));
+        let mut open = Policy::new(Action::Allow);
+        open.deny("ptrace", None, "x").unwrap();
+        assert_eq!(open.verdict(arm64("ptrace")), Verdict::Always(Action::Errno(1)));
+        assert_eq!(
+            open.deny("read", Some(Action::Log), "x"),
+            Err(DenyError::Runs(Action::Log))
+        );
+        assert!(
+            open.deny("raed", None, "x")
+                .unwrap_err()
+                .to_string()
+                .contains("\"read\"")
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! What a policy says of a call: the reference that compiled filters are judged by.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use callgate_abi::{Abi, Action, Arch, ArgCondition, Syscall};
 
@@ -13,6 +14,8 @@ pub enum Verdict {
     Always(Action),
     /// It depends on the arguments.
     Depends {
+        /// What it gets where no condition holds.
+        base: Action,
         /// Every action that the call can get, the least restrictive first.
         actions: Vec<Action>,
         /// The rules that decide, each with its conditions: `allow if arg0 == 0x1`.
@@ -27,6 +30,22 @@ impl Verdict {
             Self::Always(action) => action.runs(),
             Self::Depends { actions, .. } => actions.iter().any(|action| action.runs()),
         }
+    }
+}
+
+impl fmt::Display for Verdict {
+    /// `allow`, or `depends on arguments: allow if arg0 & 0x7e020000 == 0x0; errno(EPERM) if …`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rules = match self {
+            Self::Always(action) => return action.fmt(f),
+            Self::Depends { rules, .. } => rules,
+        };
+        let one = |(action, args): &(Action, Vec<ArgCondition>)| {
+            let args: Vec<String> = args.iter().map(ToString::to_string).collect();
+            format!("{action} if {}", args.join(" and "))
+        };
+        let all: Vec<String> = rules.iter().map(one).collect();
+        write!(f, "depends on arguments: {}", all.join("; "))
     }
 }
 
@@ -93,6 +112,7 @@ impl Policy {
         match rules.is_empty() {
             true => Verdict::Always(base),
             false => Verdict::Depends {
+                base,
                 actions: actions.into_iter().collect(),
                 rules,
             },

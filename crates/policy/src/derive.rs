@@ -1,5 +1,7 @@
 //! Traces → policy: what was observed, what the kernel needs besides, and where it came from.
 
+mod portable;
+
 use std::collections::BTreeMap;
 
 use callgate_abi::{Action, Arch, Site, Syscall};
@@ -50,63 +52,101 @@ impl Seen {
     }
 }
 
-/// Makes the policy that allows what the traces show, and kills on all else.
-///
-/// - Each observed call is allowed, with where it came from in the rule's comment, and so are the calls
-///   that libc makes in its place on the other architecture (predicted, in rules for that one alone).
-/// - The calls that the kernel injects and the exit path are added; the families that libc falls back
-///   from on ENOSYS get that errno unless observed.
-/// - With a `base`, its default and rules stay and only what it does not allow is added; an errno rule of
-///   the base gives way to an observation, a rule with conditions does not (a trace says nothing of
-///   arguments) and is reported.
-///
-/// Calls that no policy can allow (another entry, a number without a name) are reported.
+/// How a policy is made of traces.
+#[derive(Clone, Copy, Debug)]
+pub struct Recipe<'a> {
+    /// Start from this policy: its default and its rules stay, and only what it does not allow is added;
+    /// an errno rule of it gives way to an observation, a rule with conditions does not (a trace says
+    /// nothing of arguments) and is reported.
+    pub base: Option<&'a Policy>,
+    /// What a call gets that no rule names; a base brings its own.
+    pub default: Action,
+    /// Whether calls are added that these runs did not make and others do: under another libc, without a
+    /// vDSO, under load, when they abort.
+    pub portable: bool,
+}
+
+impl Default for Recipe<'_> {
+    fn default() -> Self {
+        Self {
+            base: None,
+            default: Action::KillProcess,
+            portable: false,
+        }
+    }
+}
+
+/// Makes the policy that allows what the traces show, and kills on all else, by the plain [`Recipe`] with
+/// this base.
 pub fn from_traces(traces: &[Trace], base: Option<&Policy>) -> Derived {
-    let mut policy = base.cloned().unwrap_or_else(|| Policy::new(Action::KillProcess));
-    policy.comment = Some(comment(traces, base));
-    let mut notes = Vec::new();
-    let mut replaced: BTreeMap<(Arch, Syscall), Vec<&'static str>> = BTreeMap::new();
-    for (call, seen) in observed(traces) {
-        let (arch, name) = match nameable(call) {
-            Ok(found) => found,
-            Err(error) => {
-                notes.push(error.to_string());
-                continue;
-            }
-        };
-        let here: Vec<Syscall> = Arch::ALL
-            .iter()
-            .filter_map(|arch| names::on(*arch, name))
-            .collect();
-        admit(&mut policy, &here, &seen.provenance(), &mut notes);
-        for other in Arch::ALL.into_iter().filter(|other| *other != arch) {
-            let found = equivalents(call, other);
-            if !found.same {
-                for there in found.calls {
-                    replaced.entry((other, there)).or_default().push(name);
+    let recipe = Recipe {
+        base,
+        ..Recipe::default()
+    };
+    recipe.make(traces)
+}
+
+impl Recipe<'_> {
+    /// Makes the policy that allows what the traces show.
+    ///
+    /// - Each observed call is allowed, with where it came from in the rule's comment, and so are the calls
+    ///   that libc makes in its place on the other architecture (predicted, in rules for that one alone).
+    /// - The calls that the kernel injects and the exit path are added; with [`Recipe::portable`], those
+    ///   that other runs make; the families that libc falls back from on ENOSYS get that errno unless they
+    ///   are allowed.
+    ///
+    /// Calls that no policy can allow (another entry, a number without a name) are reported.
+    pub fn make(&self, traces: &[Trace]) -> Derived {
+        let mut policy = self.base.cloned().unwrap_or_else(|| Policy::new(self.default));
+        policy.comment = Some(comment(traces, self.base));
+        let mut notes = Vec::new();
+        let mut replaced: BTreeMap<(Arch, Syscall), Vec<&'static str>> = BTreeMap::new();
+        let mut names = Vec::new();
+        for (call, seen) in observed(traces) {
+            let (arch, name) = match nameable(call) {
+                Ok(found) => found,
+                Err(error) => {
+                    notes.push(error.to_string());
+                    continue;
+                }
+            };
+            names.push(name);
+            admit_name(&mut policy, name, &seen.provenance(), &mut notes);
+            for other in Arch::ALL.into_iter().filter(|other| *other != arch) {
+                let found = equivalents(call, other);
+                if !found.same {
+                    for there in found.calls {
+                        replaced.entry((other, there)).or_default().push(name);
+                    }
                 }
             }
         }
-    }
-    for ((arch, there), sources) in replaced {
-        admit(
-            &mut policy,
-            &[there],
-            &format!("{arch} equivalent of {}", sources.join(", ")),
-            &mut notes,
-        );
-    }
-    for (names, provenance) in [(KERNEL_INJECTED, "kernel-injected"), (EXIT_PATH, "exit path")] {
-        for name in names {
-            let calls: Vec<Syscall> = Arch::ALL
-                .iter()
-                .filter_map(|arch| names::on(*arch, name))
-                .collect();
-            admit(&mut policy, &calls, provenance, &mut notes);
+        for ((arch, there), sources) in replaced {
+            let provenance = format!("{arch} equivalent of {}", sources.join(", "));
+            admit(&mut policy, &[there], &provenance, &mut notes);
         }
+        for (names, provenance) in [(KERNEL_INJECTED, "kernel-injected"), (EXIT_PATH, "exit path")] {
+            for name in names {
+                admit_name(&mut policy, name, provenance, &mut notes);
+            }
+        }
+        if self.portable {
+            for (name, provenance) in portable::additions(&names) {
+                admit_name(&mut policy, name, &provenance, &mut notes);
+            }
+        }
+        soften(&mut policy);
+        Derived { policy, notes }
     }
-    soften(&mut policy);
-    Derived { policy, notes }
+}
+
+/// Opens a name on every architecture that has it.
+fn admit_name(policy: &mut Policy, name: &str, provenance: &str, notes: &mut Vec<String>) {
+    let calls: Vec<Syscall> = Arch::ALL
+        .iter()
+        .filter_map(|arch| names::on(*arch, name))
+        .collect();
+    admit(policy, &calls, provenance, notes);
 }
 
 /// Every observed call once, ordered by entry and number.

@@ -6,7 +6,7 @@ use callgate_abi::{Abi, Action, Arch, Site, Syscall};
 use callgate_trace::Trace;
 use serde::Serialize;
 
-use crate::{Policy, Verdict, equivalents};
+use crate::{Difference, Policy, Verdict, compare, equivalents};
 
 /// What was seen of a program, or what another policy allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,12 +48,7 @@ impl From<&Trace> for Observed {
 impl Observed {
     /// What a policy allows on one architecture, as if all of it had been seen.
     pub fn allowed_by(policy: &Policy, arch: Arch) -> Self {
-        let calls = policy.allowed(arch).into_iter().map(|call| ObservedCall {
-            call,
-            count: None,
-            errors: BTreeMap::new(),
-            site: None,
-        });
+        let calls = policy.allowed(arch).into_iter().map(unseen);
         Self {
             arch,
             calls: calls.collect(),
@@ -72,6 +67,10 @@ pub struct ArchDiff {
     pub allowed: Vec<DiffEntry>,
     /// Allowed, but not observed.
     pub unobserved: Vec<DiffEntry>,
+    /// Only where two policies are compared: what they decide differently. `action` is the second one's
+    /// answer, `note` tells the first one's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub different: Vec<DiffEntry>,
     /// What of the observed has no place in the lists: calls without an equivalent on this architecture.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
@@ -144,20 +143,56 @@ pub fn diff(observed: &Observed, policy: &Policy, arch: Arch) -> ArchDiff {
             _ => result.missing.push(entry),
         }
     }
-    let unseen = policy
+    let others = policy
         .allowed(arch)
         .into_iter()
         .filter(|call| !known.contains(call));
-    let nothing = |call| ObservedCall {
+    result.unobserved = others
+        .map(|call| entry(policy, call, &unseen(call), false))
+        .collect();
+    result
+}
+
+/// Compares two policies on one architecture: the first takes the place of what was observed, and
+/// [`ArchDiff::different`] has every call that they decide differently. It is empty if and only if the
+/// two mean the same there (see [`compare`]).
+pub fn diff_policies(first: &Policy, second: &Policy, arch: Arch) -> ArchDiff {
+    let mut result = diff(&Observed::allowed_by(first, arch), second, arch);
+    result.different = compare(first, second, arch)
+        .iter()
+        .map(|found| different(found, second))
+        .collect();
+    result
+}
+
+fn different(found: &Difference, second: &Policy) -> DiffEntry {
+    let mut entry = entry(second, found.call, &unseen(found.call), false);
+    let example = match found.example {
+        Some((args, first, second)) => {
+            let args: Vec<String> = args.iter().map(|arg| format!("{arg:#x}")).collect();
+            format!("with arguments {}: {first} against {second}", args.join(", "))
+        }
+        None => "the conditions are too many to try all, and they are not the same".into(),
+    };
+    let all = if found.call.known_name().is_none() {
+        "every number without a name; "
+    } else {
+        ""
+    };
+    entry.note = Some(match (&found.first, &found.second) {
+        (Verdict::Always(first), Verdict::Always(_)) => format!("{all}{first} in the first"),
+        (first, second) => format!("{first} in the first, {second} in the second; {example}"),
+    });
+    entry
+}
+
+fn unseen(call: Syscall) -> ObservedCall {
+    ObservedCall {
         call,
         count: None,
         errors: BTreeMap::new(),
         site: None,
-    };
-    result.unobserved = unseen
-        .map(|call| entry(policy, call, &nothing(call), false))
-        .collect();
-    result
+    }
 }
 
 /// The calls that stand for an observed one on this architecture, with a note if it is not the same one.
@@ -192,7 +227,7 @@ fn on(
 fn entry(policy: &Policy, call: Syscall, seen: &ObservedCall, predicted: bool) -> DiffEntry {
     let (action, note) = match policy.verdict(call) {
         Verdict::Always(action) => (action.to_string(), None),
-        Verdict::Depends { rules, .. } => ("conditional".into(), Some(conditions(&rules))),
+        verdict => ("conditional".into(), Some(verdict.to_string())),
     };
     let abi = call.arch().is_none().then_some(call.abi());
     DiffEntry {
@@ -206,16 +241,4 @@ fn entry(policy: &Policy, call: Syscall, seen: &ObservedCall, predicted: bool) -
         note: note.or_else(|| abi.map(|abi| format!("calls through the {abi} entry are always refused"))),
         predicted,
     }
-}
-
-/// `depends on arguments: allow if arg0 & 0x7e020000 == 0x0; errno(EPERM) if …`
-fn conditions(rules: &[(Action, Vec<callgate_abi::ArgCondition>)]) -> String {
-    let one = |(action, args): &(Action, Vec<callgate_abi::ArgCondition>)| {
-        let args: Vec<String> = args.iter().map(ToString::to_string).collect();
-        format!("{action} if {}", args.join(" and "))
-    };
-    format!(
-        "depends on arguments: {}",
-        rules.iter().map(one).collect::<Vec<_>>().join("; ")
-    )
 }

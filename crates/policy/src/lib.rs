@@ -7,10 +7,14 @@
 //!   every architecture at once; on disk it is OCI seccomp JSON, with a `comment` that says where each
 //!   rule came from (its provenance);
 //! - [`Policy::decide`] says what a call gets: the most restrictive action of all rules that match it.
-//!   It is the reference; [`compile()`] makes the filters that must agree with it, and [`bpf`] runs them;
+//!   It is the reference; [`compile()`] makes the filters that must agree with it, [`bpf`] runs them, and
+//!   [`verify()`] proves that they do;
 //! - a call's [`Verdict`] is what is known before its arguments are;
 //! - [`from_traces`] makes a policy from what was observed, [`diff()`] compares the two, and
 //!   [`equivalents`] says what libc calls on the other architecture;
+//! - [`compare`] and [`diff_policies`] compare policies by what they decide, [`combine`] makes one of two,
+//!   [`mod@lint`] finds what is dangerous or broken in one, [`explain()`] tells all that is known of a call;
+//! - [`disassemble`] shows a program with names, also a foreign one;
 //! - [`shipped`] has the policies that come with the program, [`emit`] the formats of other tools.
 //!
 //! ```
@@ -37,11 +41,16 @@
 
 mod amend;
 pub mod bpf;
+mod combine;
+mod compare;
 mod compile;
 mod decide;
 mod derive;
 mod diff;
+mod disasm;
 pub mod emit;
+mod explain;
+pub mod lint;
 mod model;
 mod names;
 mod notes;
@@ -49,16 +58,24 @@ mod oci;
 mod parse;
 mod remedy;
 pub mod shipped;
+mod siblings;
 mod translate;
+mod verify;
 mod write;
 
-pub use amend::AmendError;
-pub use compile::{CompileError, Compiled, compile, edges};
+pub use amend::{AmendError, DenyError};
+pub use combine::{Combination, CombineError, Combined, combine};
+pub use compare::{Difference, compare};
+pub use compile::{CompileError, Compiled, compile};
 pub use decide::Verdict;
-pub use derive::{Derived, from_traces};
-pub use diff::{ArchDiff, DiffEntry, Observed, ObservedCall, diff};
+pub use derive::{Derived, Recipe, from_traces};
+pub use diff::{ArchDiff, DiffEntry, Observed, ObservedCall, diff, diff_policies};
+pub use disasm::{Line, disassemble};
+pub use explain::{ExplainError, Explanation, Instead, RiskNote, explain};
 pub use model::{Policy, Rule};
-pub use names::UnknownCall;
+pub use names::{UnknownCall, check as known_name};
 pub use parse::{MAX_BYTES, PolicyError};
 pub use remedy::{Remedy, remedy};
+pub use siblings::siblings;
 pub use translate::{Equivalent, equivalents};
+pub use verify::{Counterexample, Proof, ProvedProgram, Verifier, VerifyError, edges, verify};

@@ -83,7 +83,10 @@ pub(crate) fn on(arch: Arch, name: &str) -> Option<Syscall> {
 }
 
 /// Accepts the name of any call that Linux has on some machine.
-pub(crate) fn check(name: &str) -> Result<(), UnknownCall> {
+///
+/// # Errors
+/// [`UnknownCall`] for any other word, with the nearest known name.
+pub fn check(name: &str) -> Result<(), UnknownCall> {
     let known = !is_number(name) && Abi::ALL.iter().any(|abi| Syscall::named(*abi, name).is_ok());
     if known || ELSEWHERE.contains(&name) {
         return Ok(());

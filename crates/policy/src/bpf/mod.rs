@@ -12,7 +12,7 @@ use callgate_abi::{Action, Filter, Instruction};
 
 pub use check::InvalidProgram;
 pub use data::SeccompData;
-use op::{Alu, Op, Source, Test};
+pub(crate) use op::{Alu, Op, Source, Test, decode};
 
 /// A program that the kernel would load.
 #[derive(Clone, Debug, PartialEq, Eq)]

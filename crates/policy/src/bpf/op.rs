@@ -4,7 +4,7 @@ use callgate_abi::Instruction;
 
 /// One decoded instruction; memory slots are below 16, loads are aligned and inside `seccomp_data`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Op {
+pub(crate) enum Op {
     Load(usize),
     Immediate(u32),
     IndexImmediate(u32),
@@ -29,13 +29,13 @@ pub(super) enum Op {
 
 /// The right operand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Source {
+pub(crate) enum Source {
     Constant(u32),
     Index,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Test {
+pub(crate) enum Test {
     Equal,
     Greater,
     GreaterOrEqual,
@@ -43,7 +43,7 @@ pub(super) enum Test {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Alu {
+pub(crate) enum Alu {
     Add,
     Sub,
     Mul,
@@ -57,7 +57,7 @@ pub(super) enum Alu {
 
 /// Why one instruction can't be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     Code,
     Offset,
     Slot,
@@ -70,7 +70,7 @@ pub(super) const DATA_LEN: u32 = 64;
 const SLOTS: u32 = 16;
 
 /// Decodes an instruction, as `seccomp_check_filter` does: only what it lists, `BPF_LEN` made a constant.
-pub(super) fn decode(i: &Instruction) -> Result<Op, Fault> {
+pub(crate) fn decode(i: &Instruction) -> Result<Op, Fault> {
     let slot = || {
         if i.k < SLOTS {
             Ok(i.k as usize)

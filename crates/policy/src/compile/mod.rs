@@ -15,9 +15,9 @@ mod guard;
 mod link;
 mod program;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use callgate_abi::{Action, Arch, BPF_MAXINSNS, CompareOp, Filter, Syscall};
+use callgate_abi::{Action, Arch, BPF_MAXINSNS, Filter};
 
 use crate::names::{self, UnknownCall};
 use crate::{Policy, Rule};
@@ -130,46 +130,4 @@ pub fn compile(policy: &Policy, arch: Arch) -> Result<Compiled, CompileError> {
             .chain(filters.into_iter().map(|(_, f)| f))
             .collect(),
     })
-}
-
-/// Every value at which a condition of the policy for this architecture may change its answer: one below,
-/// at and above, and with either half changed. For proofs.
-pub fn edges(policy: &Policy, arch: Arch, nr: u32) -> BTreeSet<(u8, u64)> {
-    let mut edges = BTreeSet::new();
-    let Some(wanted) = Syscall::new(arch.abi(), nr).known_name() else {
-        return edges;
-    };
-    for (_, rule) in policy.rules_for(arch) {
-        if rule.args.is_empty() || !rule.names.iter().any(|name| name == wanted) {
-            continue;
-        }
-        for condition in &rule.args {
-            let (value, high) = (condition.value(), 1 << 32);
-            let mask = match condition.op() {
-                CompareOp::MaskedEq(mask) => mask,
-                _ => 0,
-            };
-            let near = [
-                value,
-                value.wrapping_sub(1),
-                value.wrapping_add(1),
-                value ^ high,
-                value.wrapping_add(high),
-            ];
-            let masked = [value | !mask, value ^ (mask & mask.wrapping_neg()), mask, !mask];
-            let far = [
-                0,
-                1,
-                u64::MAX,
-                u64::from(u32::MAX),
-                high,
-                value & 0xffff_ffff,
-                value & !0xffff_ffff,
-            ];
-            for v in near.into_iter().chain(masked).chain(far) {
-                edges.insert((condition.index(), v));
-            }
-        }
-    }
-    edges
 }

@@ -1,17 +1,10 @@
 //! dify-sandbox's list of numbers, for its config.yaml and its environment.
 
-use callgate_abi::{Action, Arch, Syscall};
+use callgate_abi::Arch;
 
 use super::Emitted;
-use crate::{Policy, Verdict};
-
-/// `0, 1, 3`: the numbers of the calls, ascending, as both forms of the setting write them.
-pub fn numbers(calls: &[Syscall]) -> String {
-    let mut numbers: Vec<u32> = calls.iter().map(|call| call.nr()).collect();
-    numbers.sort_unstable();
-    numbers.dedup();
-    numbers.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
-}
+use super::lists::{lost, numbers};
+use crate::Policy;
 
 /// The policy as dify-sandbox's `allowed_syscalls`, with the same list for its environment in a comment.
 ///
@@ -36,30 +29,9 @@ pub fn dify(policy: &Policy, arch: Arch) -> Emitted {
     Emitted { text, lost }
 }
 
-fn lost(policy: &Policy, arch: Arch) -> Vec<String> {
-    let mut lost = Vec::new();
-    if policy.default != Action::KillProcess {
-        lost.push(format!("the default is {}; there it is kill", policy.default));
-    }
-    for call in arch.calls() {
-        match policy.verdict(call) {
-            Verdict::Always(action) if action == policy.default || action == Action::Allow => {}
-            Verdict::Always(Action::Log) => lost.push(format!("{call}: allowed there without a log entry")),
-            Verdict::Always(action) => lost.push(format!("{call}: {action} becomes kill")),
-            verdict if verdict.may_run() => {
-                lost.push(format!("{call}: allowed for some arguments; there for all"));
-            }
-            Verdict::Depends { .. } => {
-                lost.push(format!("{call}: what it gets by its arguments becomes kill"))
-            }
-        }
-    }
-    lost
-}
-
 #[cfg(test)]
 mod tests {
-    use callgate_abi::{ArgCondition, CompareOp};
+    use callgate_abi::{Action, ArgCondition, CompareOp};
 
     use super::*;
     use crate::Rule;

@@ -4,12 +4,16 @@
 //! [`Emitted::lost`].
 
 mod dify;
+mod lists;
 mod oci;
+mod seccompiler;
 
 use callgate_abi::Arch;
 
-pub use dify::{dify, numbers};
+pub use dify::dify;
+pub use lists::{list_names, list_numbers, numbers};
 pub use oci::oci;
+pub use seccompiler::seccompiler;
 
 use crate::{CompileError, Policy, compile};
 
@@ -20,7 +24,7 @@ pub enum EmitError {
     #[error(transparent)]
     Compile(#[from] CompileError),
     /// It can't be written as JSON.
-    #[error("writing OCI JSON: {0}")]
+    #[error("writing JSON: {0}")]
     Json(#[from] serde_json::Error),
 }
 

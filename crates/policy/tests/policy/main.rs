@@ -7,6 +7,7 @@
 //! - `reading`: what is read, what is refused, and where the fault is
 //! - `deriving`: traces become policies with provenance
 //! - `comparing`: the diff's contract
+//! - `linting`: the shipped policies' findings, pinned; every kind of finding is found
 //! - `proof`: compiled filters agree with the policy over all numbers
 //! - `random`: and so do those of random policies
 //! - `libseccomp`: and with libseccomp's compilation of the same list
@@ -20,6 +21,7 @@ mod deriving;
 mod dify;
 mod kernel;
 mod libseccomp;
+mod linting;
 mod proof;
 mod python;
 mod python_runs;

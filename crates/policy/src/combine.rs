@@ -1,0 +1,357 @@
+//! Two policies made into one: what either lets run, or what both do.
+
+use std::collections::BTreeSet;
+
+use callgate_abi::{Action, Arch, ArgCondition, Syscall};
+
+use crate::compare::points;
+use crate::{Policy, Rule, Verdict, names};
+
+/// How two answers become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Combination {
+    /// The softer answer: what either policy lets run, runs.
+    Merge,
+    /// The harder answer: what both policies let run, runs.
+    Intersect,
+}
+
+/// A policy made of two, and what is not in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Combined {
+    /// The policy.
+    pub policy: Policy,
+    /// One sentence for each thing that could not be kept.
+    pub notes: Vec<String>,
+}
+
+/// Why two policies have no such combination.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CombineError {
+    /// The conditions of the two on one call can't be written as rules together.
+    #[error(
+        "{call} on {arch}: {first} in the first policy, {second} in the second; rules can't say the {what} of that: \
+         decide this call alike in both first"
+    )]
+    Conditions {
+        /// The call.
+        call: Syscall,
+        /// The architecture.
+        arch: Arch,
+        /// What the first says.
+        first: String,
+        /// What the second says.
+        second: String,
+        /// `merge` or `intersection`.
+        what: &'static str,
+    },
+}
+
+impl Combination {
+    fn of(self, a: Action, b: Action) -> Action {
+        match self {
+            Self::Merge => a.min(b),
+            Self::Intersect => a.max(b),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Merge => "merge",
+            Self::Intersect => "intersection",
+        }
+    }
+}
+
+/// What a call gets where no condition holds, and the rules with conditions.
+type Parts = (Action, Vec<(Action, Vec<ArgCondition>)>);
+
+/// Makes one policy of two. Comments stay with the names they belong to; of two comments the one of the
+/// policy that decides is kept. The result is checked against both at every boundary value of their
+/// conditions before it is returned.
+///
+/// # Errors
+/// [`CombineError`] if rules can't say it: the most restrictive of all matching rules counts, so a softer
+/// answer can't be cut out of a harder one.
+pub fn combine(first: &Policy, second: &Policy, how: Combination) -> Result<Combined, CombineError> {
+    let mut result = first.clone();
+    result.default = how.of(first.default, second.default);
+    result.rules = Vec::new();
+    let title = |policy: &Policy| {
+        policy
+            .comment
+            .clone()
+            .unwrap_or_else(|| "a policy without comment".into())
+    };
+    result.comment = Some(format!(
+        "The {} of: {} And: {}",
+        how.name(),
+        title(first),
+        title(second)
+    ));
+    for arch in &second.architectures {
+        if !result.architectures.contains(arch) {
+            result.architectures.push(arch.clone());
+        }
+    }
+    let mut notes = Vec::new();
+    if (&first.flags, &first.listener_path) != (&second.flags, &second.listener_path) {
+        notes.push("the filter flags and the listener are the first policy's".to_owned());
+    }
+    let mut foreign = Vec::new();
+    for name in in_order(first, second) {
+        let calls: Vec<Syscall> = Arch::ALL
+            .into_iter()
+            .filter_map(|arch| names::on(arch, name))
+            .collect();
+        let mut by_arch: Vec<(Arch, Vec<Rule>)> = Vec::new();
+        for call in &calls {
+            let Some(arch) = call.arch() else { continue };
+            by_arch.push((arch, rules_for(first, second, how, *call, arch)?));
+        }
+        match by_arch.as_slice() {
+            [] => foreign.push(name),
+            [(_, rules), rest @ ..] if rest.iter().all(|(_, other)| other == rules) => {
+                rules.iter().for_each(|rule| add(&mut result, rule.clone()));
+            }
+            _ => {
+                for (arch, rules) in by_arch {
+                    rules
+                        .into_iter()
+                        .for_each(|rule| add(&mut result, rule.only_on(arch)));
+                }
+            }
+        }
+    }
+    if !foreign.is_empty() {
+        notes.push(format!(
+            "left out, as neither amd64 nor arm64 has them: {}",
+            foreign.join(", ")
+        ));
+    }
+    check(first, second, &result, how)?;
+    Ok(Combined {
+        policy: result,
+        notes,
+    })
+}
+
+/// Every name once, as the policies write them.
+fn in_order<'a>(first: &'a Policy, second: &'a Policy) -> Vec<&'a str> {
+    let mut names: Vec<&str> = Vec::new();
+    for name in first
+        .rules
+        .iter()
+        .chain(&second.rules)
+        .flat_map(|rule| &rule.names)
+    {
+        if !names.contains(&name.as_str()) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+fn rules_for(
+    first: &Policy,
+    second: &Policy,
+    how: Combination,
+    call: Syscall,
+    arch: Arch,
+) -> Result<Vec<Rule>, CombineError> {
+    let ((base_a, a), (base_b, b)) = (parts(first, call), parts(second, call));
+    let mut conditional: Vec<(Action, Vec<ArgCondition>)> = Vec::new();
+    if (base_a, &a) == (base_b, &b) {
+        conditional.extend(a);
+    } else {
+        // Where rules of both hold. Elsewhere the other's base counts, which undoes softer rules in an
+        // intersection and harder ones in a merge.
+        let undone = |x: Action, y: Action| match how {
+            Combination::Intersect => x < base_a && y < base_b,
+            Combination::Merge => x > base_a && y > base_b,
+        };
+        for (x, args) in &a {
+            for (y, others) in b.iter().filter(|(y, _)| undone(*x, *y)) {
+                let both: BTreeSet<ArgCondition> = args.iter().chain(others).copied().collect();
+                conditional.push((how.of(*x, *y), both.into_iter().collect()));
+            }
+        }
+        conditional.extend(a.into_iter().map(|(action, args)| (how.of(action, base_b), args)));
+        conditional.extend(b.into_iter().map(|(action, args)| (how.of(action, base_a), args)));
+    }
+    let base = how.of(base_a, base_b);
+    let default = how.of(first.default, second.default);
+    let mut rules = Vec::new();
+    let comment = |action: Action| comment(&[first, second], arch, &call.name(), action);
+    let rule = |action| Rule {
+        comment: comment(action),
+        ..Rule::new(action, [call.name()])
+    };
+    if base != default {
+        rules.push(rule(base));
+    }
+    for (action, args) in conditional {
+        let fresh = rule(action).when(args);
+        if action != base && !rules.contains(&fresh) {
+            rules.push(fresh);
+        }
+    }
+    Ok(rules)
+}
+
+fn parts(policy: &Policy, call: Syscall) -> Parts {
+    match policy.verdict(call) {
+        Verdict::Always(action) => (action, Vec::new()),
+        Verdict::Depends { base, rules, .. } => (base, rules),
+    }
+}
+
+/// The comment of the rule that gives the call this action, else of one that names it.
+fn comment(policies: &[&Policy], arch: Arch, name: &str, action: Action) -> Option<String> {
+    let rules = || {
+        let all = policies
+            .iter()
+            .flat_map(|policy| policy.rules_for(arch))
+            .map(|(_, rule)| rule);
+        all.filter(|rule| rule.names.iter().any(|n| n == name))
+    };
+    let found = rules()
+        .find(|rule| rule.action == action)
+        .or_else(|| rules().next());
+    found.and_then(|rule| rule.comment.clone())
+}
+
+/// Adds a rule for one name to the rule that is like it, else at the end.
+fn add(policy: &mut Policy, rule: Rule) {
+    let like = |other: &&mut Rule| {
+        (other.action, &other.args, &other.comment, &other.arches)
+            == (rule.action, &rule.args, &rule.comment, &rule.arches)
+    };
+    match policy.rules.iter_mut().find(like) {
+        Some(other) => other.names.extend(rule.names),
+        None => policy.rules.push(rule),
+    }
+}
+
+/// The result must decide every call as the two do together.
+fn check(first: &Policy, second: &Policy, result: &Policy, how: Combination) -> Result<(), CombineError> {
+    for arch in Arch::ALL {
+        for call in arch.calls() {
+            let agrees = |args: &[u64; 6]| {
+                let together = how.of(first.decide(call, args), second.decide(call, args));
+                result.decide(call, args) == together
+            };
+            let all = points(&[first, second, result], call, arch);
+            if !all.is_some_and(|points| points.iter().all(agrees)) {
+                return Err(CombineError::Conditions {
+                    call,
+                    arch,
+                    first: first.verdict(call).to_string(),
+                    second: second.verdict(call).to_string(),
+                    what: how.name(),
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use callgate_abi::CompareOp;
+
+    use super::*;
+    use crate::shipped;
+
+    fn eq(index: u8, value: u64) -> ArgCondition {
+        ArgCondition::new(index, CompareOp::Eq, value).unwrap()
+    }
+
+    fn policy(default: Action, rules: Vec<Rule>) -> Policy {
+        Policy {
+            rules,
+            ..Policy::new(default)
+        }
+    }
+
+    #[test]
+    fn of_any_two_shipped_policies_both_combinations_decide_as_they_should() {
+        let mut combined = 0;
+        for a in shipped::names() {
+            for b in shipped::names() {
+                let (a, b) = (
+                    shipped::load(a).unwrap().unwrap(),
+                    shipped::load(b).unwrap().unwrap(),
+                );
+                for how in [Combination::Merge, Combination::Intersect] {
+                    let made = match combine(&a, &b, how) {
+                        Ok(made) => made.policy,
+                        // dify refuses clone with an errno, `python` allows it by its flags and kills otherwise.
+                        Err(CombineError::Conditions { call, .. }) if how == Combination::Merge => {
+                            assert_eq!(call.name(), "clone");
+                            continue;
+                        }
+                        Err(error) => panic!("{error}"),
+                    };
+                    combined += 1;
+                    for call in Arch::ALL.into_iter().flat_map(Arch::calls) {
+                        let args = [0x0001_0000, 0, 0, 0, 0, 0];
+                        let wanted = how.of(a.decide(call, &args), b.decide(call, &args));
+                        assert_eq!(made.decide(call, &args), wanted, "{call}");
+                    }
+                    assert!(Policy::parse(&made.to_json().unwrap()).is_ok());
+                }
+            }
+        }
+        assert!(combined >= 40, "{combined}");
+    }
+
+    #[test]
+    fn comments_stay_and_conditions_of_both_are_joined() {
+        let family = |value, why: &str| {
+            Rule::new(Action::Allow, ["socket"])
+                .when([eq(0, value)])
+                .because(why)
+        };
+        let a = policy(
+            Action::KillProcess,
+            vec![
+                Rule::new(Action::Allow, ["read", "write"]).because("files"),
+                family(1, "unix"),
+            ],
+        );
+        let typed = Rule::new(Action::Allow, ["socket"]).when([eq(1, 5)]);
+        let b = policy(
+            Action::KillProcess,
+            vec![Rule::new(Action::Allow, ["read"]), typed],
+        );
+        let both = combine(&a, &b, Combination::Intersect).unwrap().policy;
+        assert_eq!(both.rules[0], Rule::new(Action::Allow, ["read"]).because("files"));
+        let socket = Arch::X86_64.call("socket").unwrap();
+        let answers = |policy: &Policy| {
+            [[1, 5], [1, 4], [2, 5]].map(|[x, y]| policy.decide(socket, &[x, y, 0, 0, 0, 0]).runs())
+        };
+        assert_eq!(answers(&both), [true, false, false]);
+        assert_eq!(
+            answers(&combine(&a, &b, Combination::Merge).unwrap().policy),
+            [true, true, true]
+        );
+    }
+
+    #[test]
+    fn what_rules_cannot_say_is_an_error_that_names_the_call() {
+        let a = policy(
+            Action::KillProcess,
+            vec![Rule::new(Action::Allow, ["socket"]).when([eq(0, 1)])],
+        );
+        let b = policy(
+            Action::KillProcess,
+            vec![Rule::new(Action::Errno(1), ["socket"]).when([eq(1, 5)])],
+        );
+        let error = combine(&a, &b, Combination::Merge).unwrap_err().to_string();
+        assert!(
+            error.contains("socket on amd64") && error.contains("the merge of that"),
+            "{error}"
+        );
+    }
+}
