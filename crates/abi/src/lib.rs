@@ -8,6 +8,9 @@
 //! - an [`Arch`] is a machine that policies are written for: amd64 or arm64;
 //! - a [`Syscall`] is a number under an ABI; numbers without a name survive as `syscall_999`;
 //! - an [`Action`] is what a seccomp filter answers, ordered by the kernel's own precedence;
+//! - an [`ArgKey`] is an argument that chooses what a call does, named as the kernel's headers name it;
+//! - [`about`] says what a call does, its [`Group`] and the kernel that had it first, [`risk`] why it is
+//!   dangerous in a sandbox;
 //! - a [`Filter`] is a classic-BPF program over `struct seccomp_data`.
 //!
 //! ```
@@ -27,6 +30,9 @@ mod arch;
 mod condition;
 mod errno;
 mod filter;
+mod group;
+mod keys;
+mod risk;
 mod site;
 mod syscall;
 mod table;
@@ -36,5 +42,8 @@ pub use arch::{Abi, Arch, UnknownArch};
 pub use condition::{ArgCondition, CompareOp, InvalidCondition};
 pub use errno::{errno_name, errno_number};
 pub use filter::{BPF_MAXINSNS, Filter, Instruction};
+pub use group::{About, Group, about};
+pub use keys::{ArgKey, KeySet, keys};
+pub use risk::{Risk, Severity, risk};
 pub use site::Site;
 pub use syscall::{Syscall, UnknownName};

@@ -29,6 +29,8 @@ pub enum EndingKind {
     Timeout,
     /// The user interrupted the recording: the trace holds what was seen until then.
     Interrupted,
+    /// A recording of another tool that doesn't say how it ended.
+    Unknown,
 }
 
 impl Ending {
@@ -50,7 +52,8 @@ impl Ending {
         }
     }
 
-    /// A probe that did not come to its end: [`EndingKind::Timeout`] or [`EndingKind::Interrupted`].
+    /// A probe that did not come to its end, or not to one that is known: [`EndingKind::Timeout`],
+    /// [`EndingKind::Interrupted`], [`EndingKind::Unknown`].
     pub fn cut(status: EndingKind) -> Self {
         Self {
             status,
@@ -74,6 +77,7 @@ impl fmt::Display for Ending {
             (EndingKind::Signaled, _, None) => f.write_str("killed by a signal"),
             (EndingKind::Timeout, ..) => f.write_str("stopped at the time limit"),
             (EndingKind::Interrupted, ..) => f.write_str("interrupted"),
+            (EndingKind::Unknown, ..) => f.write_str("how it ended is not known"),
         }
     }
 }

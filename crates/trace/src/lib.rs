@@ -6,6 +6,8 @@
 //! - a [`Call`] is one system call (a number under an ABI) with how often it was made, how it failed,
 //!   in which [`Phase`]s, and the [`Site`](callgate_abi::Site) that made it first;
 //! - a [`FileUse`] is one path with how it was used and whether it was there;
+//! - a [`Merged`] is the union of several traces, and knows which calls were not in every run;
+//! - an [`import`](import::Import) makes a trace of another tool's recording;
 //! - an [`Ending`] says how the probe ended: a trace of a probe that failed is a trace all the same.
 //!
 //! A trace is a lower bound: what it does not list was not observed, which is not "not needed".
@@ -13,9 +15,12 @@
 mod ending;
 mod file;
 mod files;
+pub mod import;
+mod merge;
 mod model;
 
 pub use ending::{Ending, EndingKind};
 pub use file::{SCHEMA, TraceError};
 pub use files::{FileUse, How};
+pub use merge::{MergeError, Merged};
 pub use model::{Call, Counts, Phase, Python, Trace};

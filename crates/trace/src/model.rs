@@ -77,7 +77,7 @@ pub struct Call {
     pub abi: Abi,
     /// How often it was made.
     pub count: u64,
-    /// How often it failed, by the name of the error.
+    /// How often it failed, by the name of the error; `?` where an imported recording has no name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub errors: BTreeMap<String, u64>,
     /// The phases in which it was made.
@@ -91,5 +91,64 @@ impl Call {
     /// The call itself.
     pub fn syscall(&self) -> Syscall {
         Syscall::new(self.abi, self.nr)
+    }
+}
+
+impl Trace {
+    /// Keeps only the calls that were made in a phase. A note says what can't be told apart: counts and
+    /// errors are of the whole run, and so are the files.
+    pub fn restrict(&mut self, phase: Phase) {
+        self.syscalls.retain(|call| call.phases.contains(&phase));
+        let both = self.syscalls.iter().filter(|call| call.phases.len() > 1).count();
+        for call in &mut self.syscalls {
+            call.phases = BTreeSet::from([phase]);
+        }
+        let word = match phase {
+            Phase::Startup => "startup",
+            Phase::Body => "body",
+        };
+        let counts = match both {
+            0 => String::new(),
+            1 => {
+                "; the counts of the one that was made in the other phase too are of the whole run".to_owned()
+            }
+            _ => format!(
+                "; the counts of the {both} that were made in the other phase too are of the whole run"
+            ),
+        };
+        self.notes.push(format!(
+            "only the calls of the {word} phase{counts}; files are of the whole run"
+        ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_restricted_trace_has_the_calls_of_that_phase_and_says_whose_counts_are_the_whole_runs() {
+        let mut trace = Trace::from_json(
+            r#"{"schema": "callgate.trace/1", "arch": "amd64", "kernel": "6.1", "command": ["a"],
+                "outcome": {"status": "exited", "exit_code": 0}, "counts": "exact", "syscalls": [
+                {"name": "read", "nr": 0, "abi": "x86_64", "count": 5, "phases": ["startup", "body"]},
+                {"name": "write", "nr": 1, "abi": "x86_64", "count": 1, "phases": ["body"]},
+                {"name": "brk", "nr": 12, "abi": "x86_64", "count": 1, "phases": ["startup"]}]}"#,
+        )
+        .unwrap();
+        trace.restrict(Phase::Body);
+        let left: Vec<&str> = trace.syscalls.iter().map(|call| call.name.as_str()).collect();
+        assert_eq!(left, ["read", "write"]);
+        assert!(
+            trace
+                .syscalls
+                .iter()
+                .all(|call| call.phases == BTreeSet::from([Phase::Body]))
+        );
+        assert!(
+            trace.notes[0].contains("the one that was made in the other phase"),
+            "{:?}",
+            trace.notes
+        );
     }
 }
