@@ -1,0 +1,190 @@
+//! One thing to do in the child before the command runs.
+
+use std::ffi::CString;
+use std::os::fd::RawFd;
+
+use callgate_abi::Filter;
+
+/// One set-up step. Its arguments are complete: running it allocates nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// `mount(2)`; `flags` are `MS_*`.
+    Mount {
+        /// What is mounted, or `None`.
+        source: Option<CString>,
+        /// Where.
+        target: CString,
+        /// The file system's type, or `None` for binds and remounts.
+        kind: Option<CString>,
+        /// `MS_*`.
+        flags: u64,
+        /// Options of the file system.
+        data: Option<CString>,
+    },
+    /// `mount_setattr(2)` (Linux 5.12) on everything that is mounted at and below a path; `set` is
+    /// `MOUNT_ATTR_*`. Attributes that a mount has already stay, as a user namespace demands.
+    MountAttributes {
+        /// Where.
+        path: CString,
+        /// `MOUNT_ATTR_*`.
+        set: u64,
+    },
+    /// `umount2(2)` with `MNT_DETACH`.
+    Detach(CString),
+    /// `pivot_root(2)`.
+    PivotRoot {
+        /// Becomes `/`.
+        new: CString,
+        /// Where the old root goes, below `new`.
+        old: CString,
+    },
+    /// `chroot(2)`.
+    Chroot(CString),
+    /// `chdir(2)`.
+    Chdir(CString),
+    /// `mkdir(2)`, then `chmod(2)` so that the umask has no say. An existing directory is an error.
+    Mkdir {
+        /// Where.
+        path: CString,
+        /// Permissions.
+        mode: u32,
+    },
+    /// Creates a file that must not exist, with these bytes.
+    File {
+        /// Where.
+        path: CString,
+        /// Permissions.
+        mode: u32,
+        /// What is in it.
+        bytes: Vec<u8>,
+    },
+    /// `symlink(2)`.
+    Symlink {
+        /// Where it points.
+        target: CString,
+        /// Where it is.
+        path: CString,
+    },
+    /// `sethostname(2)`.
+    Hostname(CString),
+    /// `dup2(2)`, which clears close-on-exec; for `from == to` the flag is cleared by `fcntl(2)`.
+    Dup {
+        /// The descriptor that is copied.
+        from: RawFd,
+        /// The number that it gets.
+        to: RawFd,
+    },
+    /// `close_range(2)` over everything but these. The pipe to the
+    /// supervisor stays open until the exec closes it.
+    CloseExcept(Vec<RawFd>),
+    /// `setsid(2)`: a session without a terminal.
+    NewSession,
+    /// `umask(2)`.
+    Umask(u32),
+    /// `prlimit(2)`: soft and hard limit alike; `resource` is `RLIMIT_*`.
+    Limit {
+        /// `RLIMIT_*`.
+        resource: u32,
+        /// In the resource's unit (bytes, seconds, processes).
+        value: u64,
+    },
+    /// `prctl(PR_SET_PDEATHSIG, SIGKILL)`: end when the parent's thread ends.
+    DieWithParent,
+    /// `setgroups(2)` with an empty list.
+    NoGroups,
+    /// `setresgid(2)`, all three.
+    Gid(u32),
+    /// `setresuid(2)`, all three; drops the capabilities of a superuser who becomes another.
+    Uid(u32),
+    /// Empties the bounding set (`PR_CAPBSET_DROP` for every capability) and the ambient set.
+    NoCapabilityBounds,
+    /// Empties the permitted, effective and inheritable sets (`capset(2)`).
+    NoCapabilities,
+    /// `prctl(PR_SET_NO_NEW_PRIVS)`.
+    NoNewPrivs,
+    /// `landlock_add_rule(2)`: these rights beneath this path.
+    LandlockAllow {
+        /// The ruleset.
+        ruleset: RawFd,
+        /// The path, as seen when the step runs.
+        path: CString,
+        /// `LANDLOCK_ACCESS_FS_*`.
+        access: u64,
+    },
+    /// `landlock_restrict_self(2)`.
+    LandlockEnforce {
+        /// The ruleset.
+        ruleset: RawFd,
+    },
+    /// `seccomp(2)` with `SECCOMP_SET_MODE_FILTER`.
+    Seccomp(Filter),
+}
+
+impl Step {
+    /// The name of the step's system call: what an error message calls the step.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Mount { .. } => "mount",
+            Self::MountAttributes { .. } => "mount_setattr",
+            Self::Detach(_) => "umount2",
+            Self::PivotRoot { .. } => "pivot_root",
+            Self::Chroot(_) => "chroot",
+            Self::Chdir(_) => "chdir",
+            Self::Mkdir { .. } => "mkdir",
+            Self::File { .. } => "open",
+            Self::Symlink { .. } => "symlink",
+            Self::Hostname(_) => "sethostname",
+            Self::Dup { .. } => "dup2",
+            Self::CloseExcept(_) => "close_range",
+            Self::NewSession => "setsid",
+            Self::Umask(_) => "umask",
+            Self::Limit { .. } => "prlimit",
+            Self::DieWithParent => "prctl(PR_SET_PDEATHSIG)",
+            Self::NoGroups => "setgroups",
+            Self::Gid(_) => "setresgid",
+            Self::Uid(_) => "setresuid",
+            Self::NoCapabilityBounds => "prctl(PR_CAPBSET_DROP)",
+            Self::NoCapabilities => "capset",
+            Self::NoNewPrivs => "prctl(PR_SET_NO_NEW_PRIVS)",
+            Self::LandlockAllow { .. } => "landlock_add_rule",
+            Self::LandlockEnforce { .. } => "landlock_restrict_self",
+            Self::Seccomp(_) => "seccomp",
+        }
+    }
+
+    /// The descriptors that it uses.
+    pub(crate) fn descriptors(&self) -> Vec<RawFd> {
+        match self {
+            Self::Dup { from, .. } => vec![*from],
+            Self::CloseExcept(keep) => keep.clone(),
+            Self::LandlockAllow { ruleset, .. } | Self::LandlockEnforce { ruleset } => vec![*ruleset],
+            _ => Vec::new(),
+        }
+    }
+
+    /// The path or value that the step is about, for error messages.
+    pub fn subject(&self) -> Option<String> {
+        let text = |c: &CString| c.to_string_lossy().into_owned();
+        match self {
+            Self::Mount {
+                source: Some(source),
+                target,
+                kind: None,
+                ..
+            } => Some(format!("{} at {}", text(source), text(target))),
+            Self::Mount { target: path, .. }
+            | Self::MountAttributes { path, .. }
+            | Self::Detach(path)
+            | Self::Chroot(path)
+            | Self::Chdir(path)
+            | Self::Mkdir { path, .. }
+            | Self::File { path, .. }
+            | Self::Symlink { path, .. }
+            | Self::LandlockAllow { path, .. }
+            | Self::PivotRoot { new: path, .. } => Some(text(path)),
+            Self::Gid(id) | Self::Uid(id) => Some(id.to_string()),
+            Self::Hostname(name) => Some(text(name)),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! The raw kernel calls of the child: after the clone, nothing here allocates, locks or unwinds.
+#![allow(unsafe_code)]
+
+mod steps;
+
+use std::ffi::{CString, c_char, c_long};
+use std::os::fd::RawFd;
+use std::ptr;
+
+use self::steps::{CAPABILITY_VERSION_3, CapHeader, close_except, run};
+use crate::launch::Init;
+use crate::report::Record;
+use crate::step::Step;
+
+/// Everything that the child needs, made before the clone.
+pub(crate) struct Image<'a> {
+    pub(crate) program: &'a CString,
+    /// NULL-terminated, pointing into strings that outlive the call.
+    pub(crate) argv: &'a [*const c_char],
+    pub(crate) envp: &'a [*const c_char],
+    pub(crate) init: Option<&'a Init>,
+    pub(crate) steps: &'a [Step],
+    /// The descriptors that an init keeps, ascending: 0, 1, 2 and what steps name.
+    pub(crate) keep: &'a [RawFd],
+    pub(crate) go: RawFd,
+    pub(crate) go_write: RawFd,
+    pub(crate) report: RawFd,
+}
+
+/// The NULL-terminated array that execve(2) takes; it borrows from `strings`.
+pub(crate) fn pointers(strings: &[CString]) -> Vec<*const c_char> {
+    strings.iter().map(|s| s.as_ptr()).chain([ptr::null()]).collect()
+}
+
+/// Clones the calling process (in the init's namespaces, if there is an init); the copy runs `image`
+/// and never returns.
+pub(crate) fn start(image: &Image<'_>) -> nix::Result<i32> {
+    let flags = image.init.map_or(0, |init| init.namespaces) as c_long | c_long::from(libc::SIGCHLD);
+    // SAFETY: without CLONE_VM and with a null stack, clone is a fork: the child has its own copy of
+    // all memory. It calls nothing but raw system calls on memory that was made before.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
+    match pid {
+        -1 => Err(nix::Error::last()),
+        0 => first_process(image),
+        pid => Ok(pid as i32),
+    }
+}
+
+/// The first process: waits for the word, then is the init or the child.
+fn first_process(image: &Image<'_>) -> ! {
+    restore_signals();
+    // SAFETY: `go_write` is the supervisor's end, open in this copy of the descriptor table; with it
+    // open we would never see that the supervisor is gone.
+    unsafe { libc::close(image.go_write) };
+    if image.init.is_some() {
+        // An init lives as long as its run. It must not hold open what is another thread's business:
+        // pipes of other runs would never come to their end, locks would never be given back.
+        if let Err(errno) = close_except(image.keep, &[image.go, image.report]) {
+            report(image.report, Record::failed(Record::CLOSE, 0, errno));
+            exit();
+        }
+    }
+    let mut word = 0u8;
+    // SAFETY: one byte is read into a local.
+    let read = unsafe { libc::read(image.go, (&raw mut word).cast(), 1) };
+    if read != 1 {
+        exit(); // the supervisor gave up
+    }
+    // SAFETY: the descriptor is ours and not used again.
+    unsafe { libc::close(image.go) };
+    match image.init {
+        None => child(image),
+        Some(init) => init_process(image, init),
+    }
+}
+
+/// The child: its steps, then the command.
+fn child(image: &Image<'_>) -> ! {
+    run_all(image, image.steps, Record::CHILD_STEP);
+    // SAFETY: the path and both arrays are NUL-terminated and live.
+    unsafe { libc::execve(image.program.as_ptr(), image.argv.as_ptr(), image.envp.as_ptr()) };
+    report(image.report, Record::failed(Record::EXEC, 0, errno()));
+    exit()
+}
+
+/// The init: its steps, the child, then whatever is left.
+fn init_process(image: &Image<'_>, init: &Init) -> ! {
+    // SAFETY: prctl with plain numbers. As subreaper it gets what the command's processes abandon.
+    if unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) } != 0 {
+        report(image.report, Record::failed(Record::SUBREAPER, 0, errno()));
+        exit();
+    }
+    run_all(image, &init.steps, Record::INIT_STEP);
+    // SAFETY: as in `start`.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, c_long::from(libc::SIGCHLD), 0, 0, 0, 0) } as i32;
+    match pid {
+        -1 => {
+            report(image.report, Record::failed(Record::FORK, 0, errno()));
+            exit()
+        }
+        0 => child(image),
+        pid => reap(image.report, pid, init.sweep),
+    }
+}
+
+/// Waits for the command, kills and reaps what it left, reports what all of it used.
+fn reap(pipe: RawFd, command: i32, sweep: Option<u32>) -> ! {
+    loop {
+        // SAFETY: no status is asked for.
+        let pid = unsafe { libc::waitpid(-1, ptr::null_mut(), libc::__WALL) };
+        if pid == command || (pid == -1 && errno() != libc::EINTR) {
+            break;
+        }
+    }
+    kill_rest(sweep);
+    loop {
+        // SAFETY: as above. Everything that is left has been killed: this ends with ECHILD.
+        let pid = unsafe { libc::waitpid(-1, ptr::null_mut(), libc::__WALL) };
+        if pid == -1 && errno() != libc::EINTR {
+            break;
+        }
+    }
+    // SAFETY: an all-zero rusage is a valid one, and getrusage fills it.
+    let usage = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        libc::getrusage(libc::RUSAGE_CHILDREN, &raw mut usage);
+        usage
+    };
+    let micros = |t: libc::timeval| (t.tv_sec as u64) * 1_000_000 + t.tv_usec as u64;
+    report(
+        pipe,
+        Record::usage(
+            micros(usage.ru_utime) + micros(usage.ru_stime),
+            usage.ru_maxrss as u64,
+        ),
+    );
+    exit()
+}
+
+/// The real uid of an init while it sweeps: nobody's (Debian Policy Manual, 9.2.2: 65000 to 65533 are
+/// reserved, and runs get others of them).
+const SWEEPER: c_long = 65_533;
+
+/// Kills every process of the run but the init itself.
+fn kill_rest(sweep: Option<u32>) {
+    match sweep {
+        // SAFETY: plain numbers. Only pid 1 of a namespace may do this: it reaches everything in the
+        // namespace but ourselves. Anywhere else it would reach everything on the host.
+        None => unsafe {
+            if libc::getpid() == 1 {
+                libc::kill(-1, libc::SIGKILL);
+            }
+        },
+        Some(uid) => sweep_uid(uid),
+    }
+}
+
+/// Without a pid namespace: kills every process of `uid`, all in one call, so that none can fork away.
+///
+/// A signal may be sent by whose real or effective uid is the target's real or saved uid (kill(2)). So
+/// the effective uid becomes theirs; the real one becomes nobody's, lest root's processes be reached as
+/// well, and lest they reach us; the saved one stays root's, which leads back. CAP_KILL is out of
+/// effect meanwhile, which is made sure of: with it, all processes there are would be reached.
+fn sweep_uid(uid: u32) {
+    // SAFETY: the raw calls with plain numbers, and capget on live locals.
+    unsafe {
+        let target = c_long::from(uid);
+        if uid == 0 || target == SWEEPER || libc::syscall(libc::SYS_setresuid, SWEEPER, target, 0) != 0 {
+            return;
+        }
+        let header = CapHeader {
+            version: CAPABILITY_VERSION_3,
+            pid: 0,
+        };
+        // Effective, permitted, inheritable, for the low 32 capabilities and then the others.
+        let mut sets = [u32::MAX; 6];
+        let known = libc::syscall(libc::SYS_capget, &raw const header, sets.as_mut_ptr()) == 0;
+        if known && sets[0] == 0 && sets[3] == 0 && libc::getuid() != 0 && libc::geteuid() == uid {
+            libc::kill(-1, libc::SIGKILL);
+        }
+        libc::syscall(libc::SYS_setresuid, 0, 0, 0);
+    }
+}
+
+/// Runs steps in order; the first that fails is reported and ends this process.
+fn run_all(image: &Image<'_>, steps: &[Step], kind: u32) {
+    for (index, step) in steps.iter().enumerate() {
+        if let Err(errno) = run(step, image.report) {
+            report(image.report, Record::failed(kind, index, errno));
+            exit();
+        }
+    }
+}
+
+/// Signals that the supervisor ignores or blocks are not the command's business.
+fn restore_signals() {
+    // SAFETY: plain signal calls on locals; SIG_DFL is always valid.
+    unsafe {
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
+        for signal in 1..32 {
+            libc::signal(signal, libc::SIG_DFL);
+        }
+    }
+}
+
+fn errno() -> i32 {
+    // SAFETY: the location is this thread's own and always valid.
+    unsafe { *libc::__errno_location() }
+}
+
+fn exit() -> ! {
+    // SAFETY: ends the process without running destructors that belong to the supervisor.
+    unsafe { libc::_exit(125) }
+}
+
+fn report(pipe: RawFd, record: Record) {
+    let bytes = record.to_bytes();
+    // SAFETY: the buffer is a local of that length; less than PIPE_BUF, so it is written whole.
+    unsafe { libc::write(pipe, bytes.as_ptr().cast(), bytes.len()) };
+}

@@ -1,0 +1,300 @@
+//! What each step does: one raw system call, or two.
+
+use std::ffi::{CStr, CString, c_char, c_int, c_long};
+use std::os::fd::RawFd;
+use std::ptr;
+
+use super::errno;
+use crate::step::Step;
+
+/// 0 or more is success; else the errno.
+fn checked(result: c_long) -> Result<c_long, i32> {
+    if result < 0 { Err(errno()) } else { Ok(result) }
+}
+
+fn optional(text: Option<&CString>) -> *const c_char {
+    text.map_or(ptr::null(), |s| s.as_ptr())
+}
+
+/// `struct landlock_path_beneath_attr` (linux/landlock.h), which is packed.
+#[repr(C, packed)]
+struct PathBeneath {
+    access: u64,
+    parent: c_int,
+}
+
+/// `struct mount_attr` (linux/mount.h).
+#[repr(C)]
+struct MountAttributes {
+    set: u64,
+    clear: u64,
+    propagation: u64,
+    userns_fd: u64,
+}
+
+/// `struct __user_cap_header_struct` and `__user_cap_data_struct` (linux/capability.h), version 3.
+#[repr(C)]
+pub(super) struct CapHeader {
+    pub(super) version: u32,
+    pub(super) pid: c_int,
+}
+
+/// `_LINUX_CAPABILITY_VERSION_3` (linux/capability.h).
+pub(super) const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
+
+/// Runs one step.
+pub(super) fn run(step: &Step, pipe: RawFd) -> Result<(), i32> {
+    // SAFETY: every pointer below comes from a CString or a live local; the numbers are plain. No call
+    // keeps a pointer past its return, and none touches memory of ours but what it is given.
+    unsafe {
+        match step {
+            Step::Mount {
+                source,
+                target,
+                kind,
+                flags,
+                data,
+            } => {
+                checked(c_long::from(libc::mount(
+                    optional(source.as_ref()),
+                    target.as_ptr(),
+                    optional(kind.as_ref()),
+                    *flags as libc::c_ulong,
+                    optional(data.as_ref()).cast(),
+                )))?;
+            }
+            Step::MountAttributes { path, set } => {
+                let attributes = MountAttributes {
+                    set: *set,
+                    clear: 0,
+                    propagation: 0,
+                    userns_fd: 0,
+                };
+                checked(libc::syscall(
+                    libc::SYS_mount_setattr,
+                    libc::AT_FDCWD,
+                    path.as_ptr(),
+                    libc::AT_RECURSIVE,
+                    &raw const attributes,
+                    size_of::<MountAttributes>(),
+                ))?;
+            }
+            Step::Detach(path) => {
+                checked(c_long::from(libc::umount2(path.as_ptr(), libc::MNT_DETACH)))?;
+            }
+            Step::PivotRoot { new, old } => {
+                checked(libc::syscall(libc::SYS_pivot_root, new.as_ptr(), old.as_ptr()))?;
+            }
+            Step::Chroot(path) => {
+                checked(c_long::from(libc::chroot(path.as_ptr())))?;
+            }
+            Step::Chdir(path) => {
+                checked(c_long::from(libc::chdir(path.as_ptr())))?;
+            }
+            Step::Mkdir { path, mode } => {
+                checked(c_long::from(libc::mkdir(path.as_ptr(), *mode)))?;
+                checked(c_long::from(libc::chmod(path.as_ptr(), *mode)))?;
+            }
+            Step::File { path, mode, bytes } => return write_file(path, *mode, bytes),
+            Step::Symlink { target, path } => {
+                checked(c_long::from(libc::symlink(target.as_ptr(), path.as_ptr())))?;
+            }
+            Step::Hostname(name) => {
+                checked(c_long::from(libc::sethostname(
+                    name.as_ptr(),
+                    name.as_bytes().len(),
+                )))?;
+            }
+            Step::Dup { from, to } if from == to => {
+                checked(c_long::from(libc::fcntl(*from, libc::F_SETFD, 0)))?;
+            }
+            Step::Dup { from, to } => {
+                checked(c_long::from(libc::dup2(*from, *to)))?;
+            }
+            Step::CloseExcept(keep) => return close_except(keep, &[pipe]),
+            Step::NewSession => {
+                checked(c_long::from(libc::setsid()))?;
+            }
+            Step::Umask(mask) => {
+                // The raw call: libc's type has no room for a refusal.
+                checked(libc::syscall(libc::SYS_umask, *mask))?;
+            }
+            Step::Limit { resource, value } => {
+                let limit = libc::rlimit64 {
+                    rlim_cur: *value,
+                    rlim_max: *value,
+                };
+                checked(libc::syscall(
+                    libc::SYS_prlimit64,
+                    0,
+                    c_long::from(*resource),
+                    &raw const limit,
+                    ptr::null_mut::<libc::rlimit64>(),
+                ))?;
+            }
+            Step::DieWithParent => {
+                checked(c_long::from(libc::prctl(
+                    libc::PR_SET_PDEATHSIG,
+                    libc::SIGKILL,
+                    0,
+                    0,
+                    0,
+                )))?;
+            }
+            // The raw calls: libc's wrappers would signal the supervisor's other threads, which this
+            // copy does not have.
+            Step::NoGroups => {
+                checked(libc::syscall(libc::SYS_setgroups, 0, ptr::null::<libc::gid_t>()))?;
+            }
+            Step::Gid(id) => {
+                let id = c_long::from(*id);
+                checked(libc::syscall(libc::SYS_setresgid, id, id, id))?;
+            }
+            Step::Uid(id) => {
+                let id = c_long::from(*id);
+                checked(libc::syscall(libc::SYS_setresuid, id, id, id))?;
+            }
+            Step::NoCapabilityBounds => {
+                for capability in 0..64 {
+                    // Until the kernel says that there is no such capability; the first is always there.
+                    match checked(c_long::from(libc::prctl(
+                        libc::PR_CAPBSET_READ,
+                        capability,
+                        0,
+                        0,
+                        0,
+                    ))) {
+                        Err(libc::EINVAL) if capability > 0 => break,
+                        Err(errno) => return Err(errno),
+                        Ok(_) => {}
+                    }
+                    checked(c_long::from(libc::prctl(
+                        libc::PR_CAPBSET_DROP,
+                        capability,
+                        0,
+                        0,
+                        0,
+                    )))?;
+                }
+                checked(c_long::from(libc::prctl(
+                    libc::PR_CAP_AMBIENT,
+                    libc::PR_CAP_AMBIENT_CLEAR_ALL,
+                    0,
+                    0,
+                    0,
+                )))?;
+            }
+            Step::NoCapabilities => {
+                let header = CapHeader {
+                    version: CAPABILITY_VERSION_3,
+                    pid: 0,
+                };
+                let none = [0u32; 6];
+                checked(libc::syscall(libc::SYS_capset, &raw const header, none.as_ptr()))?;
+            }
+            Step::NoNewPrivs => {
+                checked(c_long::from(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)))?;
+            }
+            Step::LandlockAllow {
+                ruleset,
+                path,
+                access,
+            } => {
+                let parent = checked(c_long::from(libc::open(
+                    path.as_ptr(),
+                    libc::O_PATH | libc::O_CLOEXEC,
+                )))? as c_int;
+                let rule = PathBeneath {
+                    access: *access,
+                    parent,
+                };
+                const LANDLOCK_RULE_PATH_BENEATH: c_long = 1;
+                let added = checked(libc::syscall(
+                    libc::SYS_landlock_add_rule,
+                    c_long::from(*ruleset),
+                    LANDLOCK_RULE_PATH_BENEATH,
+                    &raw const rule,
+                    0,
+                ));
+                libc::close(parent);
+                added?;
+            }
+            Step::LandlockEnforce { ruleset } => {
+                checked(libc::syscall(
+                    libc::SYS_landlock_restrict_self,
+                    c_long::from(*ruleset),
+                    0,
+                ))?;
+            }
+            Step::Seccomp(filter) => {
+                // An Instruction has the layout of a sock_filter but not its promise: copied on the stack.
+                let mut program = [libc::sock_filter {
+                    code: 0,
+                    jt: 0,
+                    jf: 0,
+                    k: 0,
+                }; callgate_abi::BPF_MAXINSNS];
+                let Some(room) = program.get_mut(..filter.0.len()) else {
+                    return Err(libc::E2BIG);
+                };
+                for (to, from) in room.iter_mut().zip(&filter.0) {
+                    *to = libc::sock_filter {
+                        code: from.code,
+                        jt: from.jt,
+                        jf: from.jf,
+                        k: from.k,
+                    };
+                }
+                let program = libc::sock_fprog {
+                    len: filter.0.len() as libc::c_ushort,
+                    filter: program.as_mut_ptr(),
+                };
+                checked(libc::syscall(
+                    libc::SYS_seccomp,
+                    c_long::from(libc::SECCOMP_SET_MODE_FILTER),
+                    0,
+                    &raw const program,
+                ))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Creates a file that must not exist and writes all of it.
+fn write_file(path: &CStr, mode: u32, bytes: &[u8]) -> Result<(), i32> {
+    const FLAGS: c_int = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL | libc::O_CLOEXEC;
+    // SAFETY: the path is NUL-terminated; the descriptor is ours and is closed here.
+    unsafe {
+        let fd = checked(c_long::from(libc::open(path.as_ptr(), FLAGS, mode)))? as c_int;
+        let mut rest = bytes;
+        let mut result = checked(c_long::from(libc::fchmod(fd, mode)));
+        while result.is_ok() && !rest.is_empty() {
+            result = checked(libc::write(fd, rest.as_ptr().cast(), rest.len()) as c_long);
+            if let Ok(written) = result {
+                rest = rest.get(written as usize..).unwrap_or_default();
+            }
+        }
+        libc::close(fd);
+        result.map(|_| ())
+    }
+}
+
+/// Closes every descriptor but those in `keep` and `also`.
+pub(super) fn close_except(keep: &[RawFd], also: &[RawFd]) -> Result<(), i32> {
+    let mut from = 0;
+    loop {
+        let next = keep.iter().chain(also).copied().filter(|fd| *fd >= from).min();
+        let to = next.map_or(c_int::MAX, |fd| fd - 1);
+        if to >= from {
+            // SAFETY: closing numbers touches no memory; what the child still needs is kept.
+            checked(unsafe {
+                libc::syscall(libc::SYS_close_range, c_long::from(from), c_long::from(to), 0)
+            })?;
+        }
+        match next {
+            Some(fd) => from = fd + 1,
+            None => return Ok(()),
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! Register layout of arm64 (`user_regs_struct`, sys/user.h).
+
+use nix::libc::user_regs_struct as Registers;
+
+/// `svc #0`.
+pub(crate) const INSTRUCTION: [u8; 4] = 0xd400_0001_u32.to_le_bytes();
+
+/// Number and arguments of the call that the tracee is in. The first argument's register also takes
+/// the result, but a refused call was rolled back by the kernel.
+pub(crate) fn call(r: &Registers, _audit_arch: u32) -> (u64, [u64; 6]) {
+    let x = &r.regs;
+    (x[8], [x[0], x[1], x[2], x[3], x[4], x[5]])
+}
+
+/// Where the tracee goes on.
+pub(crate) fn instruction_pointer(r: &Registers) -> u64 {
+    r.pc
+}
+
+/// Makes the tracee perform this call with the instruction at `at`.
+pub(crate) fn prepare(r: &mut Registers, at: u64, nr: u64, args: &[u64; 6]) {
+    r.pc = at;
+    r.regs[8] = nr;
+    r.regs[..6].copy_from_slice(args);
+}
+
+/// Sets what the call returned.
+pub(crate) fn set_result(r: &mut Registers, value: i64) {
+    r.regs[0] = value as u64;
+}

@@ -1,0 +1,48 @@
+//! Register layout of x86-64 (`user_regs_struct`, sys/user.h).
+
+use nix::libc::user_regs_struct as Registers;
+
+/// `syscall`.
+pub(crate) const INSTRUCTION: [u8; 2] = [0x0f, 0x05];
+
+/// `AUDIT_ARCH_I386`: a 64-bit tracer sees a 32-bit call's arguments in other registers.
+const AUDIT_ARCH_I386: u32 = 0x4000_0003;
+
+/// Number and arguments of the call that the tracee is in.
+pub(crate) fn call(r: &Registers, audit_arch: u32) -> (u64, [u64; 6]) {
+    if audit_arch == AUDIT_ARCH_I386 {
+        let low = |v: u64| v & 0xffff_ffff;
+        return (
+            low(r.orig_rax),
+            [
+                low(r.rbx),
+                low(r.rcx),
+                low(r.rdx),
+                low(r.rsi),
+                low(r.rdi),
+                low(r.rbp),
+            ],
+        );
+    }
+    (r.orig_rax, [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9])
+}
+
+/// Where the tracee goes on.
+pub(crate) fn instruction_pointer(r: &Registers) -> u64 {
+    r.rip
+}
+
+/// Makes the tracee perform this call with the instruction at `at`.
+pub(crate) fn prepare(r: &mut Registers, at: u64, nr: u64, args: &[u64; 6]) {
+    r.rip = at;
+    r.rax = nr;
+    // Not in a call: the kernel must not restart anything.
+    r.orig_rax = u64::MAX;
+    [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9] = *args;
+}
+
+/// Sets what the call returned.
+pub(crate) fn set_result(r: &mut Registers, value: i64) {
+    r.rax = value as u64;
+    r.orig_rax = u64::MAX;
+}

@@ -1,0 +1,186 @@
+//! A stopped tracee: the only one that can be asked, and resuming it gives it up.
+
+use nix::errno::Errno;
+use nix::sys::ptrace;
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
+use crate::arch;
+use crate::error::TraceeError;
+use crate::sys;
+use crate::syscall::SyscallStop;
+
+/// Why a tracee stopped (ptrace(2), "Stopped states").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Before or after a system call.
+    Syscall,
+    /// A filter answered `SECCOMP_RET_TRACE`.
+    Seccomp,
+    /// It forked; [`Stopped::event_message`] is the child's tid.
+    Fork,
+    /// It vforked; [`Stopped::event_message`] is the child's tid.
+    Vfork,
+    /// It made a thread (or cloned); [`Stopped::event_message`] is the new tid.
+    Clone,
+    /// It executed a program; [`Stopped::event_message`] is the tid that asked for it, which is now
+    /// the process's.
+    Exec,
+    /// It is about to end, and its memory is still there; [`Stopped::event_message`] is the wait status.
+    Exit,
+    /// This signal is about to be delivered.
+    Signal(i32),
+    /// It stops together with its process, by this signal.
+    GroupStop(i32),
+    /// It is new, or was interrupted by us.
+    Attached,
+}
+
+/// How a tracee goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resume {
+    /// Until an event or a signal.
+    Freely,
+    /// Until the next system-call entry or exit, an event or a signal.
+    ToNextSyscall,
+}
+
+/// A stopped tracee.
+#[derive(Debug)]
+#[must_use = "a stopped tracee stands still until it is resumed"]
+pub struct Stopped {
+    tid: i32,
+    reason: Reason,
+}
+
+impl Stopped {
+    pub(crate) fn new(tid: i32, reason: Reason) -> Self {
+        Self { tid, reason }
+    }
+
+    /// The thread.
+    pub fn tid(&self) -> i32 {
+        self.tid
+    }
+
+    /// Why it stopped.
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_raw(self.tid)
+    }
+
+    pub(crate) fn error(&self, operation: &'static str) -> impl Fn(Errno) -> TraceeError {
+        let tid = self.tid;
+        move |errno| TraceeError::new(operation, tid, errno)
+    }
+
+    /// The system call it is stopped in.
+    ///
+    /// # Errors
+    /// [`TraceeError`] if the kernel refuses (or is older than 5.3).
+    pub fn syscall(&self) -> Result<SyscallStop, TraceeError> {
+        let info = ptrace::syscall_info(self.pid()).map_err(self.error("PTRACE_GET_SYSCALL_INFO"))?;
+        Ok(sys::syscall_stop(&info))
+    }
+
+    /// Number and arguments from the registers: for stops that are not system-call stops but happen
+    /// inside one, as when a filter kills.
+    ///
+    /// # Errors
+    /// [`TraceeError`] if the kernel refuses.
+    pub fn call_in_registers(&self) -> Result<(u64, [u64; 6], SyscallStop), TraceeError> {
+        let stop = self.syscall()?;
+        let registers = ptrace::getregs(self.pid()).map_err(self.error("PTRACE_GETREGSET"))?;
+        let (nr, args) = arch::call(&registers, stop.audit_arch);
+        Ok((nr, args, stop))
+    }
+
+    /// The number that belongs to an event: a new tid, a former tid, a wait status.
+    ///
+    /// # Errors
+    /// [`TraceeError`] if the kernel refuses.
+    pub fn event_message(&self) -> Result<i64, TraceeError> {
+        ptrace::getevent(self.pid()).map_err(self.error("PTRACE_GETEVENTMSG"))
+    }
+
+    /// The signal that is about to be delivered, if it comes from seccomp (`SIGSYS` with `SYS_SECCOMP`,
+    /// sigaction(2)).
+    ///
+    /// # Errors
+    /// [`TraceeError`] if the kernel refuses.
+    pub fn seccomp_trap(&self) -> Result<bool, TraceeError> {
+        if self.reason != Reason::Signal(libc::SIGSYS) {
+            return Ok(false);
+        }
+        const SYS_SECCOMP: i32 = 1;
+        let info = ptrace::getsiginfo(self.pid()).map_err(self.error("PTRACE_GETSIGINFO"))?;
+        Ok(info.si_code == SYS_SECCOMP)
+    }
+
+    /// Makes the system call that has just been made return this value.
+    ///
+    /// # Errors
+    /// [`TraceeError`] if the kernel refuses.
+    pub fn set_result(&self, value: i64) -> Result<(), TraceeError> {
+        let mut registers = ptrace::getregs(self.pid()).map_err(self.error("PTRACE_GETREGSET"))?;
+        arch::set_result(&mut registers, value);
+        ptrace::setregs(self.pid(), registers).map_err(self.error("PTRACE_SETREGSET"))
+    }
+
+    /// Lets it go on as it would without us: a signal is delivered, a group-stop is kept up.
+    /// A tracee that was killed meanwhile is no error: its end will be waited for.
+    ///
+    /// # Errors
+    /// [`TraceeError`] if the kernel refuses.
+    pub fn resume(self, how: Resume) -> Result<(), TraceeError> {
+        match self.reason {
+            Reason::GroupStop(_) => gone_is_fine(sys::listen(self.tid)).map_err(self.error("PTRACE_LISTEN")),
+            Reason::Signal(signal) => self.resume_with(how, signal),
+            _ => self.resume_with(how, 0),
+        }
+    }
+
+    /// Lets it go on and delivers this signal (0 for none) in place of any other.
+    ///
+    /// # Errors
+    /// [`TraceeError`] if the kernel refuses.
+    pub fn resume_with(self, how: Resume, signal: i32) -> Result<(), TraceeError> {
+        let pid = self.pid();
+        let result = match (signal, Signal::try_from(signal)) {
+            (0, _) => match how {
+                Resume::Freely => ptrace::cont(pid, None),
+                Resume::ToNextSyscall => ptrace::syscall(pid, None),
+            },
+            (_, Ok(signal)) => match how {
+                Resume::Freely => ptrace::cont(pid, signal),
+                Resume::ToNextSyscall => ptrace::syscall(pid, signal),
+            },
+            // nix has no real-time signals; threads of glibc need 32 and 33.
+            (signal, Err(_)) => sys::resume(self.tid, how == Resume::ToNextSyscall, signal),
+        };
+        gone_is_fine(result).map_err(self.error("resuming"))
+    }
+
+    /// Lets the tracee go for good.
+    ///
+    /// # Errors
+    /// [`TraceeError`] if the kernel refuses.
+    pub fn detach(self) -> Result<(), TraceeError> {
+        let signal = match self.reason {
+            Reason::Signal(signal) => Signal::try_from(signal).ok(),
+            _ => None,
+        };
+        gone_is_fine(ptrace::detach(self.pid(), signal)).map_err(self.error("PTRACE_DETACH"))
+    }
+}
+
+/// A tracee that was killed can't be resumed, and needn't be.
+fn gone_is_fine(result: nix::Result<()>) -> nix::Result<()> {
+    match result {
+        Err(Errno::ESRCH) => Ok(()),
+        other => other,
+    }
+}

@@ -1,0 +1,47 @@
+//! Ends a run from another thread: at a time limit, or because the user asked.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use nix::errno::Errno;
+
+use crate::sys;
+
+/// A handle by which any thread can kill one process and leave word why. Clones share the word.
+/// The process is held by a pidfd, so that its number can't be reused for another.
+#[derive(Clone, Debug)]
+pub struct Stopper {
+    pidfd: Arc<OwnedFd>,
+    word: Arc<AtomicU32>,
+}
+
+impl Stopper {
+    /// A handle on this process, which must not have been waited for yet.
+    ///
+    /// # Errors
+    /// The errno of pidfd_open(2) (Linux 5.3).
+    pub fn new(pid: i32) -> Result<Self, Errno> {
+        Ok(Self {
+            pidfd: Arc::new(sys::pidfd(pid)?),
+            word: Arc::default(),
+        })
+    }
+
+    /// Kills the process. The first word that is left stays; 0 is no word.
+    pub fn stop(&self, word: u32) {
+        let _ = self
+            .word
+            .compare_exchange(0, word, Ordering::SeqCst, Ordering::SeqCst);
+        // It may have ended by itself: then there is nothing to kill.
+        let _ = sys::kill_pidfd(&self.pidfd);
+    }
+
+    /// The word that was left, if the process was stopped.
+    pub fn word(&self) -> Option<u32> {
+        match self.word.load(Ordering::SeqCst) {
+            0 => None,
+            word => Some(word),
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Tracing real processes: injecting, group-stops, forks, execs by threads, deaths at bad moments.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // helpers of tests
+
+use std::collections::BTreeSet;
+
+use callgate_abi::{Action, Filter, Instruction};
+use callgate_launch::{Launch, Step};
+use callgate_testing::{available, tool};
+use callgate_tracee::{Event, Injector, Moment, Options, Reason, Resume, Stopped, Stopper, Tracer};
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+fn traced(program: &str, argv: &[&str], options: Options) -> (Tracer, i32) {
+    let launch = Launch::new(program, argv, ["PATH=/usr/bin:/bin"])
+        .unwrap()
+        .step(Step::NoNewPrivs);
+    let mut started = launch.start().unwrap();
+    let pid = started.pid().as_raw();
+    let tracer = Tracer::seize(pid, options).unwrap();
+    started.go().unwrap();
+    // Not read: the reports come when all is over.
+    std::mem::forget(started);
+    (tracer, pid)
+}
+
+fn next(tracer: &mut Tracer) -> Event {
+    tracer.wait().unwrap().expect("nothing is left")
+}
+
+/// Goes on to the exit of the exec, where nothing of the program has run.
+fn at_exec(tracer: &mut Tracer) -> Stopped {
+    let mut executed = false;
+    loop {
+        let Event::Stopped(tracee) = next(tracer) else {
+            panic!("it ended")
+        };
+        executed |= tracee.reason() == Reason::Exec;
+        let exit = tracee.reason() == Reason::Syscall
+            && matches!(tracee.syscall().unwrap().moment, Moment::Exit { .. });
+        if executed && exit {
+            return tracee;
+        }
+        let how = if executed {
+            Resume::ToNextSyscall
+        } else {
+            Resume::Freely
+        };
+        tracee.resume(how).unwrap();
+    }
+}
+
+/// Lets everything go on; returns how each tracee ended.
+fn to_the_end(tracer: &mut Tracer) -> Vec<Event> {
+    let mut ends = Vec::new();
+    while let Some(event) = tracer.wait().unwrap() {
+        match event {
+            Event::Stopped(tracee) => tracee.resume(Resume::Freely).unwrap(),
+            end => ends.push(end),
+        }
+    }
+    ends
+}
+
+fn exit_code(ends: &[Event], pid: i32) -> Option<i32> {
+    ends.iter().find_map(|end| match end {
+        Event::Exited { tid, code } if *tid == pid => Some(*code),
+        _ => None,
+    })
+}
+
+#[test]
+fn injected_calls_return_what_they_return_and_leave_no_trace() {
+    let (mut tracer, pid) = traced("/bin/sh", &["sh", "-c", "exit 7"], Options::SUPERVISE);
+    let mut injector = Injector::new(at_exec(&mut tracer), true).unwrap();
+    assert_eq!(injector.call(libc::SYS_getpid, [0; 6]).unwrap(), Ok(pid as u64));
+    assert_eq!(
+        injector.call(libc::SYS_close, [u64::MAX, 0, 0, 0, 0, 0]).unwrap(),
+        Err(Errno::EBADF)
+    );
+    injector.resume(None, Resume::Freely).unwrap();
+    assert_eq!(exit_code(&to_the_end(&mut tracer), pid), Some(7));
+}
+
+#[test]
+fn an_injected_filter_is_in_force_from_then_on() {
+    // uname is answered with ENOSYS, all else passes.
+    let line = |code, jf, k| Instruction { code, jt: 0, jf, k };
+    let filter = Filter(vec![
+        line(0x20, 0, 0),
+        line(0x15, 1, libc::SYS_uname as u32),
+        line(0x06, 0, Action::Errno(libc::ENOSYS as u16).ret()),
+        line(0x06, 0, Action::Allow.ret()),
+    ]);
+    let (mut tracer, pid) = traced("/bin/uname", &["uname"], Options::SUPERVISE);
+    let mut injector = Injector::new(at_exec(&mut tracer), true).unwrap();
+    injector.load_filter(&filter).unwrap();
+    injector.resume(None, Resume::Freely).unwrap();
+    assert_eq!(exit_code(&to_the_end(&mut tracer), pid), Some(1));
+}
+
+#[test]
+fn a_filter_that_the_kernel_refuses_is_an_error() {
+    let (mut tracer, pid) = traced("/bin/true", &["true"], Options::SUPERVISE);
+    let mut injector = Injector::new(at_exec(&mut tracer), true).unwrap();
+    let error = injector.load_filter(&Filter(vec![])).unwrap_err();
+    assert!(
+        !error.is_gone() && error.to_string().contains("seccomp"),
+        "{error}"
+    );
+    kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+    to_the_end(&mut tracer);
+}
+
+#[test]
+fn a_tracee_that_is_killed_while_we_inject_is_gone_and_its_end_is_seen() {
+    for options in [Options::FOLLOW, Options::SUPERVISE] {
+        let (mut tracer, pid) = traced("/bin/sleep", &["sleep", "600"], options);
+        let mut injector = Injector::new(at_exec(&mut tracer), true).unwrap();
+        let stopper = Stopper::new(pid).unwrap();
+        let killer = std::thread::spawn(move || stopper.stop(1));
+        let error = loop {
+            // A call that sleeps, so that the signal meets it there or at a stop.
+            match injector.call(libc::SYS_pause, [0; 6]) {
+                Ok(_) => {}
+                Err(error) => break error,
+            }
+        };
+        killer.join().unwrap();
+        assert!(error.is_gone(), "{error}");
+        if options == Options::SUPERVISE {
+            let ends = to_the_end(&mut tracer);
+            assert!(
+                matches!(ends[..], [Event::Killed { tid, signal: libc::SIGKILL }] if tid == pid),
+                "{ends:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_process_that_stops_itself_stands_still_until_it_is_continued() {
+    let (mut tracer, pid) = traced("/bin/sh", &["sh", "-c", "kill -STOP $$; exit 3"], Options::FOLLOW);
+    loop {
+        match next(&mut tracer) {
+            Event::Stopped(tracee) if tracee.reason() == Reason::GroupStop(libc::SIGSTOP) => {
+                tracee.resume(Resume::Freely).unwrap();
+                break;
+            }
+            Event::Stopped(tracee) => tracee.resume(Resume::Freely).unwrap(),
+            end => panic!("it was not stopped: {end:?}"),
+        }
+    }
+    let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    assert!(state.contains(") t ") || state.contains(") T "), "{state}");
+    kill(Pid::from_raw(pid), Signal::SIGCONT).unwrap();
+    assert_eq!(exit_code(&to_the_end(&mut tracer), pid), Some(3));
+}
+
+#[test]
+fn every_process_that_is_forked_is_followed_to_its_end() {
+    let line = "for i in 1 2 3 4 5 6 7 8; do (exit $i) & done; wait; exit 9";
+    let (mut tracer, pid) = traced("/bin/sh", &["sh", "-c", line], Options::SUPERVISE);
+    let ends = to_the_end(&mut tracer);
+    let codes: BTreeSet<i32> = ends
+        .iter()
+        .filter_map(|end| match end {
+            Event::Exited { code, .. } => Some(*code),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(codes, (1..=9).collect());
+    assert_eq!((ends.len(), exit_code(&ends, pid)), (9, Some(9)));
+}
+
+#[test]
+fn a_program_that_a_thread_executes_goes_on_under_the_processes_number() {
+    if !available("python3", tool("python3")) {
+        return;
+    }
+    let code = "import os, threading\n\
+                threading.Thread(target=lambda: os.execv('/bin/sh', ['sh', '-c', 'exit 6'])).start()\n\
+                threading.Event().wait()";
+    let (mut tracer, pid) = traced(
+        "/usr/bin/env",
+        &["env", "python3", "-c", code],
+        Options::SUPERVISE,
+    );
+    let (mut former, mut ends) = (None, Vec::new());
+    while let Some(event) = tracer.wait().unwrap() {
+        match event {
+            Event::Stopped(tracee) => {
+                if tracee.reason() == Reason::Exec {
+                    assert_eq!(tracee.tid(), pid);
+                    former = Some(tracee.event_message().unwrap() as i32);
+                }
+                tracee.resume(Resume::Freely).unwrap();
+            }
+            end => ends.push(end),
+        }
+    }
+    // The last exec was asked for by another thread, whose own number reports no end.
+    let former = former.unwrap();
+    assert_ne!(former, pid);
+    assert_eq!(
+        (exit_code(&ends, pid), exit_code(&ends, former)),
+        (Some(6), None),
+        "{ends:?}"
+    );
+}
+
+#[test]
+fn who_stops_a_process_leaves_the_first_word() {
+    let (mut tracer, pid) = traced("/bin/sleep", &["sleep", "600"], Options::FOLLOW);
+    let stopper = Stopper::new(pid).unwrap();
+    assert_eq!(stopper.word(), None);
+    let other = stopper.clone();
+    std::thread::spawn(move || other.stop(2)).join().unwrap();
+    stopper.stop(1);
+    assert_eq!(stopper.word(), Some(2));
+    let ends = to_the_end(&mut tracer);
+    assert!(
+        matches!(
+            ends[..],
+            [Event::Killed {
+                signal: libc::SIGKILL,
+                ..
+            }]
+        ),
+        "{ends:?}"
+    );
+}
