@@ -1,1 +1,52 @@
-//! Runs a command in a root, under filters and limits, and says how it ended
+//! Runs a command in a root, under a filter and limits, at a tier, and says how it ended.
+//!
+//! Terms:
+//! - a [`Tier`] is the set of isolation layers of a run: named, reported, never lowered silently;
+//! - the *lock* is the moment from which the filter is in force: for a script before the first byte of
+//!   it is compiled, for any other command at the exec boundary ([`Lock`]);
+//! - a [`Violation`] is a call that the filter refused, read from outside before the process is gone;
+//! - an [`Outcome`] is how the run ended; when a set-up step fails, nothing ran.
+//!
+//! ```no_run
+//! use callgate_exec::{Program, Root, Run, run};
+//! use callgate_python::interpreter::Interpreter;
+//! # let filter = callgate_abi::Filter::default();
+//!
+//! let interpreter = Interpreter::inspect(&Interpreter::find()?)?;
+//! let program = Program::Script {
+//!     executable: interpreter.executable.clone(),
+//!     code: b"print(1)".to_vec(),
+//!     name: "<code>".into(),
+//!     args: vec![],
+//! };
+//! let outcome = run(&Run::new(program, Root::ForPython(Box::new(interpreter)), filter), |_| {});
+//! println!("{}", serde_json::to_string_pretty(&outcome)?);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Limits: x86-64 and arm64, Linux 5.12 or newer for the mounted tiers. Limits of memory and processes
+//! are per process (`setrlimit(2)`); there is no cgroup layer yet.
+
+mod capture;
+mod facilities;
+mod ground;
+mod landlock;
+mod limits;
+mod lock;
+mod mounted;
+mod outcome;
+mod run;
+mod setup;
+mod supervise;
+mod sys;
+mod tier;
+mod uid;
+mod verdict;
+mod violation;
+
+pub use facilities::{Facility, survey};
+pub use limits::Limits;
+pub use lock::Lock;
+pub use outcome::{Outcome, Remedy, SCHEMA, SetUpFailure, Status, Usage, Violation};
+pub use run::{Io, Program, Root, Run, Word, environment, run};
+pub use tier::{Tier, TierChoice, UnknownTier};

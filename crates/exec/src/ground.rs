@@ -1,0 +1,242 @@
+//! Chooses the tier and makes the root for it.
+
+use std::error::Error;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use callgate_rootfs::{BuildOptions, BuiltRoot, Identity, Plan, PlanError};
+use nix::unistd::{getegid, geteuid};
+use sha2::{Digest, Sha256};
+
+use crate::facilities;
+use crate::outcome::{SetUpFailure, Unready, causes};
+use crate::run::{Root, Run};
+use crate::setup::Ground;
+use crate::tier::{Tier, TierChoice};
+use crate::uid::Claim;
+
+/// A root at its tier, and the uid that is claimed for the run.
+pub(crate) struct Prepared {
+    pub(crate) tier: Tier,
+    pub(crate) ground: Ground,
+    pub(crate) identity: Identity,
+    pub(crate) notes: Vec<String>,
+    /// Held until the run is over.
+    _claim: Option<Claim>,
+}
+
+/// Chooses the tier, claims a uid, plans or opens the root.
+pub(crate) fn prepare(run: &Run) -> Result<Prepared, Unready> {
+    let tier = choose(run.tier)?;
+    let built = match &run.root {
+        Root::Directory(dir) => Some(callgate_rootfs::open(dir).map_err(failed("root"))?),
+        Root::ForPython(_) | Root::ForCommand(_) => None,
+    };
+    let claim = match (tier, &built) {
+        (Tier::Unprivileged, _) => None,
+        // The uid is written in the root's passwd; runs in one directory take turns, as they share
+        // its scratch directory where there are no mounts.
+        (_, Some(built)) => Some(Claim::wait_for(identity_of(built)?.uid).map_err(failed("uid"))?),
+        (Tier::Container, None) => Some(Claim::wait_for(CONTAINER_UID).map_err(failed("uid"))?),
+        (Tier::Full, None) => Some(Claim::any().map_err(failed("uid"))?),
+    };
+    let identity = match (&claim, &built) {
+        (Some(_), Some(built)) => identity_of(built)?,
+        (Some(claim), None) => Identity {
+            uid: claim.uid,
+            gid: claim.uid,
+        },
+        (None, _) => Identity {
+            uid: geteuid().as_raw(),
+            gid: getegid().as_raw(),
+        },
+    };
+    if tier == Tier::Container {
+        alone(identity.uid)?;
+    }
+    let plan = match &run.root {
+        Root::Directory(dir) => {
+            let ground = Ground::Directory(dir.canonicalize().map_err(failed("root"))?);
+            return Ok(Prepared {
+                tier,
+                ground,
+                identity,
+                notes: Vec::new(),
+                _claim: claim,
+            });
+        }
+        Root::ForPython(interpreter) => Plan::for_python(interpreter, &identity),
+        Root::ForCommand(program) => Plan::for_command(program, &identity),
+    }
+    .map_err(unplanned)?;
+    let mut notes = plan.notes().to_vec();
+    notes.extend(
+        plan.missing()
+            .iter()
+            .filter(|missing| missing.is_fatal())
+            .map(|missing| {
+                format!(
+                    "missing in the root: {}, needed by {}",
+                    missing.soname,
+                    missing.needed_by.display()
+                )
+            }),
+    );
+    let ground = match tier {
+        Tier::Container => Ground::Directory(materialised(&plan, &mut notes)?),
+        Tier::Full | Tier::Unprivileged => Ground::Planned(Box::new(plan)),
+    };
+    Ok(Prepared {
+        tier,
+        ground,
+        identity,
+        notes,
+        _claim: claim,
+    })
+}
+
+/// Who the code is in a built root, as its passwd says.
+fn identity_of(built: &BuiltRoot) -> Result<Identity, SetUpFailure> {
+    let problem = match built.identity {
+        Some(Identity { uid: 0, .. } | Identity { gid: 0, .. }) => "is built for the superuser",
+        Some(identity) => return Ok(identity),
+        None => "has no identity in it",
+    };
+    Err(SetUpFailure {
+        step: "root".to_owned(),
+        error: format!("{} {problem}", built.dir.display()),
+        advice: Some("build it again with `callgate root build`, which gives it a uid of its own".to_owned()),
+    })
+}
+
+/// Whether processes of this uid run: a tier without a pid namespace would kill them with the run's own.
+fn in_use(uid: u32) -> io::Result<Option<String>> {
+    for entry in std::fs::read_dir("/proc")? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if !name.bytes().all(|byte| byte.is_ascii_digit()) {
+            continue;
+        }
+        // A process that ends meanwhile is none.
+        let Ok(status) = std::fs::read_to_string(format!("/proc/{name}/status")) else {
+            continue;
+        };
+        let field = |key: &str| {
+            status
+                .lines()
+                .find_map(|line| line.strip_prefix(key))
+                .unwrap_or_default()
+        };
+        let theirs = field("Uid:").split_whitespace().any(|id| id.parse() == Ok(uid));
+        if theirs && !field("State:").trim().starts_with('Z') {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
+}
+
+/// Waits for the last processes of an earlier run, whose supervisor may have been killed.
+fn alone(uid: u32) -> Result<(), SetUpFailure> {
+    let deadline = Instant::now() + Duration::from_secs(2);
+    loop {
+        let Some(pid) = in_use(uid).map_err(failed("uid"))? else {
+            return Ok(());
+        };
+        if Instant::now() > deadline {
+            return Err(SetUpFailure {
+                step: "uid".to_owned(),
+                error: format!("process {pid} runs under uid {uid} and is not part of this run"),
+                advice: Some(
+                    "tier container ends a run by killing every process of its uid: end that process, or \
+                              build the root with a uid of its own (`callgate root build --uid`)"
+                        .to_owned(),
+                ),
+            });
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The uid of runs in materialised roots, which have it in their passwd.
+const CONTAINER_UID: u32 = 65_399;
+
+/// The tier that is asked for, if it works here; else why not.
+fn choose(choice: TierChoice) -> Result<Tier, SetUpFailure> {
+    let mut reasons = Vec::new();
+    let candidates = match choice {
+        TierChoice::Exactly(tier) => vec![tier],
+        TierChoice::Auto => Tier::ALL.to_vec(),
+    };
+    for tier in candidates {
+        match facilities::trial(tier) {
+            Ok(()) => return Ok(tier),
+            Err(reason) => reasons.push(format!("{tier}: {reason}")),
+        }
+    }
+    Err(SetUpFailure {
+        step: "tier".to_owned(),
+        error: reasons.join("; "),
+        advice: Some("`callgate doctor` lists what is missing and what it costs".to_owned()),
+    })
+}
+
+/// A copy of a plan in the cache, where the tier has no mounts.
+fn materialised(plan: &Plan, notes: &mut Vec<String>) -> Result<PathBuf, SetUpFailure> {
+    let main = plan
+        .python()
+        .map(|python| python.executable.as_path())
+        .or(plan.program())
+        .unwrap_or(Path::new("/"));
+    let cache = callgate_python::environment::cache_dir().map_err(failed("root"))?;
+    let dir = cache.join("roots").join(directory_name(main));
+    let built = callgate_rootfs::materialise(plan, &dir, &BuildOptions::default(), &mut |_| {})
+        .map_err(failed("root"))?;
+    notes.extend(built.root.notes);
+    empty_scratch(&dir).map_err(failed("emptying the scratch directory"))?;
+    Ok(dir)
+}
+
+/// One directory for each interpreter or program: a later build brings it up to date.
+fn directory_name(main: &Path) -> String {
+    let digest = Sha256::digest(main.as_os_str().as_bytes());
+    digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Removes what an earlier run left in the scratch directories of a materialised root.
+fn empty_scratch(dir: &Path) -> io::Result<()> {
+    for at in crate::mounted::scratch_of(dir) {
+        let at = dir.join(at.strip_prefix("/").unwrap_or(&at));
+        for entry in std::fs::read_dir(at)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                std::fs::remove_dir_all(entry.path())?;
+            } else {
+                std::fs::remove_file(entry.path())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn failed<E: Error + 'static>(step: &'static str) -> impl Fn(E) -> SetUpFailure {
+    move |error| SetUpFailure {
+        step: step.to_owned(),
+        error: causes(&error),
+        advice: None,
+    }
+}
+
+/// A root that can't be planned, or a command that no root could run.
+fn unplanned(error: PlanError) -> Unready {
+    let exit_code = match &error {
+        PlanError::NotAProgram { .. }
+        | PlanError::NoScriptInterpreter { .. }
+        | PlanError::ScriptLoop { .. } => 126,
+        _ => 125,
+    };
+    Unready {
+        failure: failed("root")(error),
+        exit_code,
+    }
+}

@@ -1,0 +1,86 @@
+//! The Landlock layer: what may be read, written and connected to, whatever the mounts say.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
+
+use callgate_launch::Step;
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetError, Scope,
+};
+use nix::errno::Errno;
+
+use crate::setup::path;
+use crate::sys;
+
+/// A ruleset that is ready to be enforced.
+pub(crate) struct Layer {
+    fd: OwnedFd,
+    abi: ABI,
+    version: i32,
+}
+
+/// The Landlock version of the running kernel (`LANDLOCK_CREATE_RULESET_VERSION`); `None` if there is
+/// no Landlock or it is not enabled.
+///
+/// # Errors
+/// The errno of a refusal: the kernel may have it, but we are kept from it.
+pub(crate) fn version() -> nix::Result<Option<i32>> {
+    match sys::landlock_version() {
+        Ok(version) => Ok(Some(version).filter(|version| *version > 0)),
+        Err(Errno::ENOSYS | Errno::EOPNOTSUPP) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
+impl Layer {
+    /// A ruleset that handles every right this kernel knows: what is not allowed afterwards is
+    /// refused. TCP is refused altogether unless `network` is open.
+    pub(crate) fn new(version: i32, network: bool) -> Result<Option<Self>, RulesetError> {
+        let abi = match version {
+            i32::MIN..=0 => return Ok(None),
+            1 => ABI::V1,
+            2 => ABI::V2,
+            3 => ABI::V3,
+            4 => ABI::V4,
+            5 => ABI::V5,
+            _ => ABI::V6,
+        };
+        let mut ruleset = Ruleset::default()
+            .set_compatibility(CompatLevel::HardRequirement)
+            .handle_access(AccessFs::from_all(abi))?;
+        if !network && version >= 4 {
+            ruleset = ruleset.handle_access(AccessNet::from_all(abi))?;
+        }
+        if version >= 6 {
+            ruleset = ruleset.scope(Scope::from_all(abi))?;
+        }
+        let fd: Option<OwnedFd> = ruleset.create()?.into();
+        Ok(fd.map(|fd| Self { fd, abi, version }))
+    }
+
+    /// The layer's name, with the version that is in force.
+    pub(crate) fn name(&self) -> String {
+        format!("landlock (ABI {})", self.version)
+    }
+
+    /// The steps that allow reading everywhere, writing in the scratch directories and to the devices,
+    /// and then enforce all of it. Paths are as seen in the root.
+    pub(crate) fn steps(&self, scratch: &[&Path], devices: &[&Path]) -> Vec<Step> {
+        let ruleset = self.fd.as_raw_fd();
+        let allow = |at: &Path, access: u64| Step::LandlockAllow {
+            ruleset,
+            path: path(at),
+            access,
+        };
+        let read = AccessFs::from_read(self.abi);
+        // Not devices, and no device ioctls: what a scratch directory is for.
+        let write = AccessFs::from_all(self.abi)
+            & !(AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::IoctlDev | AccessFs::Execute);
+        let device = AccessFs::from_file(self.abi) & !(AccessFs::Execute | AccessFs::Truncate);
+        let mut steps = vec![allow(Path::new("/"), read.bits())];
+        steps.extend(scratch.iter().map(|at| allow(at, (write | read).bits())));
+        steps.extend(devices.iter().map(|at| allow(at, device.bits())));
+        steps.push(Step::LandlockEnforce { ruleset });
+        steps
+    }
+}

@@ -1,0 +1,261 @@
+//! Watches a run from outside: installs the filter at its moment, reads violations, sees the end.
+
+use std::collections::BTreeSet;
+
+use callgate_abi::{Arch, Filter};
+use callgate_python::prelude::{MARKER, Marker};
+use callgate_tracee::{Event, Injector, Moment, Reason, Resume, Stopped, TraceeError, Tracer};
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::lock::Lock;
+use crate::outcome::Violation;
+use crate::violation::{Sightings, process_of};
+
+/// What was seen of a run.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    /// The filter was in force before the code ran.
+    pub(crate) locked: bool,
+    /// How the command ended, as a wait would tell: exit code or signal.
+    pub(crate) end: Option<End>,
+    /// The first refused call that ended a process.
+    pub(crate) violation: Option<Violation>,
+    /// Why the run was given up: before the lock the code never ran, after it the run was killed.
+    pub(crate) error: Option<WatchError>,
+}
+
+/// How the command itself ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Exited(i32),
+    Killed(i32),
+}
+
+/// Why a run had to be given up.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WatchError {
+    /// The kernel refused a request, or the tracee did something else than was asked.
+    #[error(transparent)]
+    Tracee(#[from] TraceeError),
+    /// Without a pidfd nobody could end the run.
+    #[error("no handle on the command (Linux 5.3 or newer): {0}")]
+    Pidfd(Errno),
+    /// What the interpreter's start-up (a `.pth` file, `sitecustomize`) left behind would run unfiltered.
+    #[error("the interpreter's start-up left process {0} running, which the filter would not reach")]
+    Stray(i32),
+}
+
+/// Where the command is on its way to the code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// It is set up, or (with the lock at the body) its interpreter starts.
+    Starting,
+    /// It is in the exec at whose exit the filter is installed.
+    AtExec,
+    /// Its interpreter starts, under the filter.
+    Executed,
+    /// It is in the prelude's marker call, at whose exit the prelude gets its answer.
+    AtMarker,
+    /// The code has been reached.
+    Running,
+}
+
+/// The watch over one run.
+pub(crate) struct Watch<'a> {
+    init: i32,
+    /// Every thread of the run that has shown itself and has not ended.
+    tids: BTreeSet<i32>,
+    /// The init has ended, and with it the run.
+    over: bool,
+    command: Option<i32>,
+    phase: Phase,
+    lock: Lock,
+    /// A prelude is waiting for an answer.
+    script: bool,
+    filter: &'a Filter,
+    on_command: &'a mut dyn FnMut(i32) -> Result<(), Errno>,
+    sightings: Sightings,
+    seen: Seen,
+}
+
+impl<'a> Watch<'a> {
+    /// A watch over the run whose init is `init`. `on_command` learns the command's pid as soon as it
+    /// has one, and the run is given up if it fails.
+    pub(crate) fn new(
+        init: i32,
+        lock: Lock,
+        script: bool,
+        filter: &'a Filter,
+        on_command: &'a mut dyn FnMut(i32) -> Result<(), Errno>,
+    ) -> Self {
+        Self {
+            init,
+            tids: BTreeSet::from([init]),
+            over: false,
+            command: None,
+            phase: Phase::Starting,
+            lock,
+            script,
+            filter,
+            on_command,
+            sightings: Sightings::default(),
+            seen: Seen::default(),
+        }
+    }
+
+    /// Follows the run until nothing of it is left.
+    pub(crate) fn follow(mut self, tracer: &mut Tracer) -> Result<Seen, TraceeError> {
+        while let Some(event) = tracer.wait()? {
+            match event {
+                Event::Stopped(tracee) => {
+                    let tid = tracee.tid();
+                    self.tids.insert(tid);
+                    match self.stopped(tracee) {
+                        Ok(()) => {}
+                        // Its end may be reported yet, or has been, where it could not be told from others.
+                        Err(WatchError::Tracee(error)) if error.is_gone() => {
+                            self.tids.remove(&tid);
+                        }
+                        Err(error) => self.give_up(tid, error),
+                    }
+                }
+                Event::Exited { tid, code } => self.ended(tid, End::Exited(code)),
+                Event::Killed { tid, signal } => self.ended(tid, End::Killed(signal)),
+            }
+        }
+        self.seen.violation = self.sightings.first();
+        Ok(self.seen)
+    }
+
+    /// Whatever went wrong, nothing may go on that we don't watch.
+    fn give_up(&mut self, tid: i32, error: WatchError) {
+        // When the command is dead its init kills the rest; without a command there is only the init.
+        let command = self.command.filter(|command| self.tids.contains(command));
+        for tid in [tid, command.unwrap_or(self.init)] {
+            let _ = kill(Pid::from_raw(tid), Signal::SIGKILL);
+        }
+        self.seen.error.get_or_insert(error);
+    }
+
+    fn ended(&mut self, tid: i32, end: End) {
+        self.tids.remove(&tid);
+        if Some(tid) == self.command {
+            self.seen.end.get_or_insert(end);
+        }
+        if tid == self.init {
+            // In a pid namespace everything is dead by now. Elsewhere the init may have been killed
+            // before it could kill the rest. They are our tracees, so their numbers are still theirs.
+            self.over = true;
+            for tid in &self.tids {
+                let _ = kill(Pid::from_raw(*tid), Signal::SIGKILL);
+            }
+        }
+    }
+
+    fn stopped(&mut self, tracee: Stopped) -> Result<(), WatchError> {
+        let tid = tracee.tid();
+        if self.over {
+            let _ = kill(Pid::from_raw(tid), Signal::SIGKILL);
+            return Ok(tracee.resume(Resume::Freely)?);
+        }
+        // The init's first child is the command. Its own first stop may be seen before the stop in which
+        // the init tells of it; any later process is a child of the command.
+        if tid != self.init && self.command.is_none() {
+            self.command = Some(tid);
+            (self.on_command)(tid).map_err(WatchError::Pidfd)?;
+        }
+        if tracee.reason() == Reason::Exec {
+            // A thread that executes a program takes its process's number; its own is free.
+            self.tids.remove(&(tracee.event_message()? as i32));
+            self.tids.insert(tid);
+        }
+        if Some(tid) == self.command && self.phase != Phase::Running {
+            return self.on_the_way(tracee);
+        }
+        self.look(&tracee)?;
+        Ok(tracee.resume(Resume::Freely)?)
+    }
+
+    /// The command has stopped before the code is reached.
+    fn on_the_way(&mut self, tracee: Stopped) -> Result<(), WatchError> {
+        match (tracee.reason(), self.phase) {
+            // The exec's own return has to come before a call can be injected.
+            (Reason::Exec, Phase::Starting) if self.lock == Lock::Exec => self.phase = Phase::AtExec,
+            (Reason::Seccomp, Phase::Starting | Phase::Executed) if is_marker(&tracee)? => {
+                self.phase = Phase::AtMarker;
+            }
+            (Reason::Syscall, Phase::AtExec) if is_exit(&tracee)? => {
+                let tracee = self.install(tracee, true)?.finish(None)?;
+                self.phase = if self.script {
+                    Phase::Executed
+                } else {
+                    Phase::Running
+                };
+                return Ok(tracee.resume(Resume::Freely)?);
+            }
+            (Reason::Syscall, Phase::AtMarker) if is_exit(&tracee)? => {
+                let answer = Marker::ACK as i64;
+                let tracee = match self.lock {
+                    Lock::Body => self.install(tracee, false)?.finish(Some(answer))?,
+                    Lock::Exec => {
+                        tracee.set_result(answer)?;
+                        tracee
+                    }
+                };
+                self.phase = Phase::Running;
+                return Ok(tracee.resume(Resume::Freely)?);
+            }
+            _ => self.look(&tracee)?,
+        }
+        let how = match self.phase {
+            Phase::AtExec | Phase::AtMarker => Resume::ToNextSyscall,
+            Phase::Starting | Phase::Executed | Phase::Running => Resume::Freely,
+        };
+        Ok(tracee.resume(how)?)
+    }
+
+    /// Installs the filter: the command has just left a call.
+    fn install(&mut self, tracee: Stopped, fresh_image: bool) -> Result<Injector, WatchError> {
+        let command = tracee.tid();
+        // Threads take the filter too; other processes can't be made to.
+        let stray = |tid: &&i32| **tid != self.init && process_of(**tid).is_some_and(|pid| pid != command);
+        if let Some(tid) = self.tids.iter().find(stray) {
+            return Err(WatchError::Stray(*tid));
+        }
+        let mut injector = Injector::new(tracee, fresh_image)?;
+        injector.load_filter(self.filter)?;
+        self.seen.locked = true;
+        Ok(injector)
+    }
+
+    /// Looks whether a thread stops because of a refused call.
+    fn look(&mut self, tracee: &Stopped) -> Result<(), TraceeError> {
+        match tracee.reason() {
+            Reason::Signal(libc::SIGSYS) if tracee.seccomp_trap()? => self.sightings.trapped(tracee),
+            Reason::Exit => {
+                let status = tracee.event_message()? as i32;
+                match libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGSYS {
+                    true => self.sightings.killed(tracee),
+                    false => Ok(()),
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn is_exit(tracee: &Stopped) -> Result<bool, TraceeError> {
+    Ok(matches!(tracee.syscall()?.moment, Moment::Exit { .. }))
+}
+
+/// Whether a tracee is stopped at the prelude's marker.
+fn is_marker(tracee: &Stopped) -> Result<bool, TraceeError> {
+    let Some((call, args)) = tracee.syscall()?.call() else {
+        return Ok(false);
+    };
+    Ok(call.arch() == Some(Arch::NATIVE)
+        && call.known_name() == Some(Marker::SYSCALL)
+        && MARKER.is_marker(&args))
+}
