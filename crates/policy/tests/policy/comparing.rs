@@ -91,7 +91,7 @@ fn a_call_that_depends_on_its_arguments_is_called_conditional_with_the_condition
     assert_eq!(found.allowed[0].action, "conditional");
     let note = found.allowed[0].note.as_deref().unwrap();
     assert!(
-        note.contains("depends on arguments: allow if arg0 & 0x7e030000 == 0x10000; errno(EPERM) if"),
+        note.contains("depends on arguments: allow if arg0 & 0x7e830000 == 0x10000; errno(EPERM) if"),
         "{note}"
     );
 }

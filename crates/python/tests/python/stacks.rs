@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use callgate_abi::Site;
 use callgate_python::interpreter::Interpreter;
 use callgate_python::stacks::{StackError, Stacks, site};
+use callgate_testing::available;
 
 use crate::pythons;
 
@@ -294,14 +295,10 @@ fn again_below(wrapper: &[&str], test: &str) {
     assert!(output.status.success() && said.contains("1 passed"), "{said}");
 }
 
-fn is_root() -> bool {
-    nix::unistd::geteuid().is_root()
-}
-
 #[test]
 fn another_users_process_is_read_without_the_capability() {
-    if !is_root() {
-        return pythons::not_run("root", "changing user needs root");
+    if !available("root", callgate_testing::root()) {
+        return;
     }
     again_below(
         &["setpriv", "--bounding-set=-sys_ptrace"],

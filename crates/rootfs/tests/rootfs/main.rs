@@ -25,6 +25,7 @@ use std::process::{Command, Output};
 
 use callgate_python::interpreter::Interpreter;
 use callgate_rootfs::{BuildOptions, Built, Identity, Plan, materialise};
+use callgate_testing::available;
 
 const WHO: Identity = Identity {
     uid: 64123,
@@ -33,13 +34,14 @@ const WHO: Identity = Identity {
 
 /// Whether a test can run that needs `what`; fails when it has to.
 fn has(what: &str, there: bool) -> bool {
-    if !there {
-        let required = std::env::var("CALLGATE_REQUIRE").unwrap_or_default();
-        let required = required.split(',').any(|name| name == what || name == "all");
-        assert!(!required, "CALLGATE_REQUIRE asks for {what}, which is not there");
-        println!("not run: needs {what}");
-    }
-    there
+    available(
+        what,
+        if there {
+            Ok(())
+        } else {
+            Err(format!("needs {what}"))
+        },
+    )
 }
 
 fn is_root() -> bool {

@@ -1,0 +1,208 @@
+//! Ratios against native runs and peers, measured side by side in one run: `cargo bench`.
+//!
+//! Every figure is a median of whole commands, and every ratio is against another command of the same
+//! run, so that it travels between machines. Peers that are not installed are left out by name.
+//! `cargo bench -- exec` runs only what has that word in its name.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+const CALLGATE: &str = env!("CARGO_BIN_EXE_callgate");
+
+/// A loop of cheap calls: the worst case for a recorder that stops on each.
+const LOOP: &str = "import os\nfor _ in range(200_000): os.getppid()\n";
+
+/// One thing to time.
+struct Contender {
+    name: &'static str,
+    command: Vec<String>,
+}
+
+fn contender(name: &'static str, command: &[&str]) -> Contender {
+    Contender {
+        name,
+        command: command.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn main() {
+    let wanted: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|word| !word.starts_with("--"))
+        .collect();
+    let dir = tempfile::tempdir().unwrap_or_else(|error| stop(&format!("no temporary directory: {error}")));
+    for (name, runs, contenders) in groups(dir.path()) {
+        if !wanted.is_empty() && !wanted.iter().any(|word| name.contains(word.as_str())) {
+            continue;
+        }
+        measure(name, runs, &contenders);
+    }
+}
+
+/// What is compared with what; the first of each group is the base of its ratios.
+fn groups(dir: &Path) -> Vec<(&'static str, usize, Vec<Contender>)> {
+    let write = |name: &str, text: &str| {
+        let path = dir.join(name);
+        std::fs::write(&path, text).unwrap_or_else(|error| stop(&format!("{}: {error}", path.display())));
+        path.display().to_string()
+    };
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let numpy = repository.join("probes/with_numpy.py").display().to_string();
+    let (one, calls) = (write("one.py", "print(1)\n"), write("loop.py", LOOP));
+    let python = which("python3")
+        .unwrap_or_else(|| stop("python3 is not on the PATH"))
+        .display()
+        .to_string();
+    let with_numpy = environment(&numpy, dir);
+    let (log, trace) = (
+        dir.join("log").display().to_string(),
+        dir.join("trace").display().to_string(),
+    );
+    let dig = |python: &str, script: &str| {
+        contender(
+            "callgate dig",
+            &[CALLGATE, "dig", "-o", &trace, "--", python, "-I", "-B", script],
+        )
+    };
+    let strace = |python: &str, script: &str| {
+        contender(
+            "strace -f -c",
+            &["strace", "-f", "-c", "-o", &log, python, "-I", "-B", script],
+        )
+    };
+    let native = |python: &str, script: &str| contender("native", &[python, "-I", "-B", script]);
+    vec![
+        (
+            "dig: the numpy probe",
+            5,
+            vec![
+                native(&with_numpy, &numpy),
+                dig(&with_numpy, &numpy),
+                strace(&with_numpy, &numpy),
+            ],
+        ),
+        (
+            "dig: 200,000 getppid",
+            3,
+            vec![
+                native(&python, &calls),
+                dig(&python, &calls),
+                strace(&python, &calls),
+            ],
+        ),
+        (
+            "exec: print(1)",
+            15,
+            vec![
+                contender("bare python3 -I", &[&python, "-I", "-B", &one]),
+                contender(
+                    "callgate exec",
+                    &[CALLGATE, "exec", "--quiet", "--python", &python, &one],
+                ),
+                contender(
+                    "bwrap --unshare-all",
+                    &[
+                        "bwrap",
+                        "--unshare-all",
+                        "--ro-bind",
+                        "/",
+                        "/",
+                        &python,
+                        "-I",
+                        "-B",
+                        &one,
+                    ],
+                ),
+            ],
+        ),
+    ]
+}
+
+/// The interpreter that has a probe's dependencies, as dig finds it.
+fn environment(probe: &str, dir: &Path) -> String {
+    let trace = dir.join("environment.json");
+    let status = Command::new(CALLGATE)
+        .args(["dig", "-o"])
+        .arg(&trace)
+        .arg(probe)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    let text = std::fs::read_to_string(&trace).unwrap_or_default();
+    let trace: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+    match trace["python"]["executable"].as_str() {
+        Some(path) => path.to_owned(),
+        None => stop(&format!("no environment for {probe}: {status:?}")),
+    }
+}
+
+/// Times every contender in turn, round by round, so that a disturbance meets all alike.
+fn measure(name: &str, runs: usize, contenders: &[Contender]) {
+    println!("\n{name} (median of {runs})");
+    let there: Vec<&Contender> = contenders.iter().filter(|c| installed(c)).collect();
+    let mut times: Vec<Vec<Duration>> = there.iter().map(|_| Vec::new()).collect();
+    for round in 0..=runs {
+        for (contender, times) in there.iter().zip(&mut times) {
+            let time = time(contender);
+            // The first round warms the caches.
+            if round > 0 {
+                times.push(time);
+            }
+        }
+    }
+    let medians: Vec<Duration> = times.into_iter().map(median).collect();
+    for (contender, median) in there.iter().zip(&medians) {
+        let ratio = median.as_secs_f64() / medians[0].as_secs_f64();
+        println!(
+            "  {:<22} {:>9.1} ms  {ratio:>7.2} ×",
+            contender.name,
+            median.as_secs_f64() * 1e3
+        );
+    }
+}
+
+fn installed(contender: &Contender) -> bool {
+    let program = &contender.command[0];
+    let there = program.contains('/') || which(program).is_some();
+    if !there {
+        println!("  {:<22} not installed", contender.name);
+    }
+    there
+}
+
+fn time(contender: &Contender) -> Duration {
+    let begun = Instant::now();
+    let output = Command::new(&contender.command[0])
+        .args(&contender.command[1..])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| stop(&format!("{}: {error}", contender.name)));
+    let time = begun.elapsed();
+    if !output.status.success() {
+        stop(&format!(
+            "{} failed: {}",
+            contender.name,
+            String::from_utf8_lossy(&output.stderr)
+        ));
+    }
+    time
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}
+
+fn which(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .map(|dir| dir.join(name))
+        .find(|path| path.is_file())
+}
+
+fn stop(why: &str) -> ! {
+    eprintln!("bench: {why}");
+    std::process::exit(1)
+}

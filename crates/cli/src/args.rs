@@ -1,0 +1,239 @@
+//! The words of the command line. What they promise stands in the help texts and in README.md.
+
+mod dig;
+mod policy;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use callgate_abi::Arch;
+use callgate_exec::TierChoice;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use dig::{DigArgs, DigCommand, ImportArgs, MergeArgs, RecordArgs, ShowTraceArgs, TraceOutput};
+pub(crate) use policy::{
+    CombineArgs, DefaultArg, DenyArgs, DiffArgs, DisasmArgs, EditArgs, EmitArgs, ExplainArgs, Format,
+    LintArgs, NewArgs, NumbersArgs, PolicyCommand, ShowArgs, VerifyArgs,
+};
+
+/// Which system calls does this program need, and will it run when only those are open?
+#[derive(Debug, Parser)]
+#[command(
+    name = "callgate",
+    version,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Trace a Python probe, make a policy of it, and run it under that policy: the whole job
+    Fit(FitArgs),
+    /// Trace a Python script or any command and record the system calls that it makes
+    Dig(DigArgs),
+    /// Compare, make, change and translate policies
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// Run code in a root of its own under a policy, and say what was refused and how to mend it
+    Exec(ExecArgs),
+    /// Build and check the directory tree that sandboxed code sees as /
+    #[command(subcommand)]
+    Root(RootCommand),
+    /// Say what this machine offers for tracing and isolation, what is missing and what that costs
+    Doctor(DoctorArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RootCommand {
+    /// Build a root as a directory, for `exec --root` and for images
+    Build(RootBuildArgs),
+    /// List the shared objects that are missing in a root, who needs them, and where the host has them
+    Check(RootCheckArgs),
+}
+
+/// Which interpreter runs a Python script.
+#[derive(Debug, Args)]
+pub(crate) struct PythonArgs {
+    /// Use this interpreter as it is. By default the script's PEP 723 dependencies are installed into
+    /// an environment that is cached below $XDG_CACHE_HOME/callgate
+    #[arg(long, value_name = "PATH")]
+    pub(crate) python: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exit codes: 0 the probe runs under its policy; 1 it failed, while it was traced or under the policy;
+2 bad input; 125 it can't be traced, or a set-up step failed.
+Files: NAME.policy.json (OCI seccomp JSON) and NAME.trace.json (callgate.trace/1) in --out-dir.")]
+pub(crate) struct FitArgs {
+    /// The Python script to fit
+    #[arg(value_name = "PROBE.py")]
+    pub(crate) probe: PathBuf,
+    /// Arguments of the script
+    #[arg(last = true, value_name = "ARGS")]
+    pub(crate) args: Vec<OsString>,
+    #[command(flatten)]
+    pub(crate) python: PythonArgs,
+    /// Compare with this policy: a file or a shipped policy's name
+    #[arg(long, value_name = "POLICY", default_value = "dify-python")]
+    pub(crate) against: String,
+    /// Where the policy and the trace are written
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) out_dir: PathBuf,
+    /// The isolation that the run must have: auto, full, container or unprivileged
+    #[arg(long, value_name = "TIER", default_value = "auto")]
+    pub(crate) tier: TierChoice,
+    /// Stop the trace and each run after this many seconds
+    #[arg(long, value_name = "S", value_parser = seconds)]
+    pub(crate) timeout: Option<Duration>,
+    /// Run the probe at most so often; each run can find one more call
+    #[arg(long, value_name = "N", default_value_t = callgate_fit::MOST_ATTEMPTS)]
+    pub(crate) attempts: usize,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exit codes: the code's own; 124 timeout; 125 a set-up step failed and nothing ran; 126 the command
+can't be run; 127 it is not found; 128+N killed by signal N (159: a refused call); 2 bad input.
+The environment is PATH, HOME=/tmp, LANG, USER and what --env gives.")]
+pub(crate) struct ExecArgs {
+    /// The Python script to run, or - for standard input
+    #[arg(value_name = "SCRIPT.py", required_unless_present = "rest")]
+    pub(crate) script: Option<PathBuf>,
+    /// Any other command to run; after a script, the script's arguments
+    #[arg(last = true, value_name = "CMD ARGS")]
+    pub(crate) rest: Vec<OsString>,
+    /// The policy: a file or a shipped policy's name
+    #[arg(long, value_name = "POLICY", default_value = "python")]
+    pub(crate) policy: String,
+    /// Run in this root, built by `callgate root build`; by default one is made for the run
+    #[arg(long, value_name = "DIR")]
+    pub(crate) root: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) python: PythonArgs,
+    /// The isolation that the run must have: auto, full, container or unprivileged
+    #[arg(long, value_name = "TIER", default_value = "auto")]
+    pub(crate) tier: TierChoice,
+    /// When the policy comes into force: `body` after the interpreter's start-up and before the first
+    /// line of the script is compiled (scripts only), `exec` when the program is executed
+    #[arg(long, value_enum, value_name = "WHEN")]
+    pub(crate) lock: Option<LockArg>,
+    /// Kill everything after this many seconds
+    #[arg(long, value_name = "S", value_parser = seconds)]
+    pub(crate) timeout: Option<Duration>,
+    /// Give the code this environment variable
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) env: Vec<OsString>,
+    /// Capture the output and print the outcome (callgate.outcome/1) as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Say nothing about a run that went well
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LockArg {
+    Body,
+    Exec,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RootBuildArgs {
+    /// The directory to build in: new, empty, or built by callgate before
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// Build it for this script: its PEP 723 dependencies are in it
+    #[arg(long, value_name = "SCRIPT.py", conflicts_with = "python")]
+    pub(crate) script: Option<PathBuf>,
+    /// Build it for this interpreter and its packages [default: python3 on the PATH]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) python: Option<PathBuf>,
+    /// The uid (and gid) that code will have in it; its passwd names it
+    #[arg(long, value_name = "UID", default_value_t = 65_398)]
+    pub(crate) uid: u32,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Exit codes: 0 nothing is missing; 1 shared objects are missing; 2 bad input.")]
+pub(crate) struct RootCheckArgs {
+    /// A directory that `callgate root build` made; by default the root that would be made
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// Check what would be made for this script
+    #[arg(long, value_name = "SCRIPT.py", conflicts_with_all = ["python", "dir"])]
+    pub(crate) script: Option<PathBuf>,
+    /// Check what would be made for this interpreter
+    #[arg(long, value_name = "PATH", conflicts_with = "dir")]
+    pub(crate) python: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// One architecture or all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Arches(pub(crate) Vec<Arch>);
+
+impl std::str::FromStr for Arches {
+    type Err = callgate_abi::UnknownArch;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        if word == "all" {
+            return Ok(Self(Arch::ALL.to_vec()));
+        }
+        word.parse().map(|arch| Self(vec![arch]))
+    }
+}
+
+/// Seconds, with a fraction if wanted.
+fn seconds(word: &str) -> Result<Duration, String> {
+    let number: f64 = word
+        .parse()
+        .map_err(|_| "expected a number of seconds".to_owned())?;
+    if number <= 0.0 {
+        return Err("expected more than 0 seconds".to_owned());
+    }
+    Duration::try_from_secs_f64(number).map_err(|error| error.to_string())
+}
+
+/// Prints what clap says; help and version are no failures.
+pub(crate) fn refuse(error: &clap::Error) -> ExitCode {
+    // A reader that has gone away has seen enough.
+    let _ = error.print();
+    ExitCode::from(if error.use_stderr() { 2 } else { 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn seconds_are_positive_and_finite() {
+        assert_eq!(seconds("1.5"), Ok(Duration::from_millis(1500)));
+        for bad in ["0", "-1", "NaN", "inf", "soon", "1e300"] {
+            assert!(seconds(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! The words of `callgate policy`.
+
+use std::path::PathBuf;
+
+use callgate_abi::Arch;
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::Arches;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// Compare what a trace needs with what a policy allows
+    Diff(DiffArgs),
+    /// Make a policy from traces
+    New(NewArgs),
+    /// Allow calls in a policy
+    Allow(EditArgs),
+    /// Refuse calls in a policy, whatever its rules and its default say of them
+    Deny(DenyArgs),
+    /// Take calls out of a policy: its default action applies to them
+    Remove(EditArgs),
+    /// Make a policy that lets run what any of the given ones does
+    Merge(CombineArgs),
+    /// Make a policy that lets run what all of the given ones do
+    Intersect(CombineArgs),
+    /// Write a policy in another format
+    Emit(EmitArgs),
+    /// Prove that the compiled filters do what the policy says
+    Verify(VerifyArgs),
+    /// Show the BPF program of a policy or of a raw file, with names
+    Disasm(DisasmArgs),
+    /// Look for what is dangerous or broken in a policy
+    Lint(LintArgs),
+    /// Convert between the names and the numbers of calls
+    Numbers(NumbersArgs),
+    /// Say what a call does, why it is dangerous, and what the shipped policies do with it
+    Explain(ExplainArgs),
+    /// List the policies that callgate ships
+    List,
+    /// Print a policy as OCI seccomp JSON
+    Show(ShowArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Two policies are compared by what they decide, whatever the order of their rules; JSON has that as
+`different`.
+Exit codes: 0 nothing is missing (two policies: they decide the same); 1 something is missing or refused
+(two policies: they differ); 2 bad input.")]
+pub(crate) struct DiffArgs {
+    /// A trace that `callgate dig -o` wrote, or - for standard input; or a policy: a file or a shipped
+    /// policy's name
+    #[arg(value_name = "TRACE")]
+    pub(crate) trace: PathBuf,
+    /// Compare with this policy: a file or a shipped policy's name
+    #[arg(long, value_name = "POLICY", default_value = "dify-python")]
+    pub(crate) against: String,
+    /// The architectures to compare on: amd64, arm64 or all
+    #[arg(long, value_name = "ARCH", default_value = "all")]
+    pub(crate) arch: Arches,
+    /// Print JSON: {arch: {missing, refused, allowed, unobserved}}, each entry with name and nr
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NewArgs {
+    /// Traces that `callgate dig -o` wrote; - is standard input
+    #[arg(value_name = "TRACE", required = true)]
+    pub(crate) traces: Vec<PathBuf>,
+    /// Start from this policy; what it already allows is not added again
+    #[arg(long, value_name = "POLICY")]
+    pub(crate) base: Option<String>,
+    /// Take the calls of the body alone: for a policy that comes into force after start-up
+    #[arg(long, value_enum, value_name = "PHASE")]
+    pub(crate) phase: Option<PhaseArg>,
+    /// Add calls that other runs make: libc's siblings of what was seen, vDSO fallbacks, abort, load
+    #[arg(long)]
+    pub(crate) portable: bool,
+    /// What happens to calls that no rule names [default: kill]
+    #[arg(long, value_enum, value_name = "ACTION", conflicts_with = "base")]
+    pub(crate) default: Option<DefaultArg>,
+    /// Write the policy to this file; - (the default) is standard output
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    pub(crate) output: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PhaseArg {
+    /// From the first line of the script on
+    Body,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DefaultArg {
+    /// The process ends
+    Kill,
+    /// The call fails with EPERM
+    Errno,
+    /// The call runs and is written to the audit log
+    Log,
+    /// The thread gets SIGSYS
+    Trap,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DenyArgs {
+    #[command(flatten)]
+    pub(crate) edit: EditArgs,
+    /// Let the calls fail with this errno, by name or number; ENOSYS lets libc fall back to older calls.
+    /// By default the policy's default action refuses them; if that lets them run, EPERM
+    #[arg(long, value_name = "ERRNO")]
+    pub(crate) errno: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Conditions are kept where rules can say the combination; where they can't, that is an error and names the
+call. Exit codes: 0 written; 2 bad input, or no such combination.")]
+pub(crate) struct CombineArgs {
+    /// A policy: a file or a shipped policy's name
+    #[arg(value_name = "POLICY")]
+    pub(crate) first: String,
+    /// Further policies
+    #[arg(value_name = "POLICY", required = true)]
+    pub(crate) others: Vec<String>,
+    /// Write the policy to this file; - (the default) is standard output
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    pub(crate) output: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EditArgs {
+    /// The policy: a file or a shipped policy's name
+    #[arg(value_name = "POLICY")]
+    pub(crate) policy: String,
+    /// System calls, by name
+    #[arg(value_name = "NAME", required = true)]
+    pub(crate) names: Vec<String>,
+    /// Write the changed policy to this file; - (the default) is standard output
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    pub(crate) output: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit codes: 0 written; 2 bad input, or the format can't say all of it (see --lossy)."
+)]
+pub(crate) struct EmitArgs {
+    /// The policy: a file or a shipped policy's name
+    #[arg(value_name = "POLICY")]
+    pub(crate) policy: String,
+    /// The format: oci (for crun, runc and Docker), dify (dify-sandbox's allowed_syscalls), bpf (raw,
+    /// for bwrap --seccomp), names, numbers (bare lists of what is allowed), seccompiler (its JSON)
+    #[arg(long, value_enum)]
+    pub(crate) format: Format,
+    /// The architecture: amd64 or arm64. By default this machine's; for oci, both
+    #[arg(long, value_name = "ARCH")]
+    pub(crate) arch: Option<Arch>,
+    /// Write it although the format can't say all of the policy, and print what is lost. Without this,
+    /// that is an error; dify's format says it in its own comments
+    #[arg(long)]
+    pub(crate) lossy: bool,
+    /// Write to this file; - (the default) is standard output
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    pub(crate) output: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Oci,
+    Dify,
+    Bpf,
+    Names,
+    Numbers,
+    Seccompiler,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    /// The policy: a file or a shipped policy's name
+    #[arg(value_name = "POLICY")]
+    pub(crate) policy: String,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Tried are: the numbers 0 to 1023 and some far ones, through every architecture word and with the bit of
+x32, and the boundary values of every condition on an argument, in both halves.
+Exit codes: 0 proved; 1 a call is answered otherwise (printed in full); 2 bad input.")]
+pub(crate) struct VerifyArgs {
+    /// The policy: a file or a shipped policy's name
+    #[arg(value_name = "POLICY")]
+    pub(crate) policy: String,
+    /// The architectures: amd64, arm64 or all. By default all; with --program, this machine's
+    #[arg(long, value_name = "ARCH")]
+    pub(crate) arch: Option<Arches>,
+    /// Prove this raw program instead of the policy's own: does it do what the policy says?
+    #[arg(long, value_name = "FILE.bpf")]
+    pub(crate) program: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Jumps name their targets: `jeq read(0), 7, 8` goes to 7 if the number is read's, else to 8.
+Exit codes: 0 shown; 1 shown, but the kernel would not load it; 2 bad input.")]
+pub(crate) struct DisasmArgs {
+    /// A policy (file or shipped name), or a raw program: 8 bytes per instruction
+    #[arg(value_name = "POLICY|FILE.bpf")]
+    pub(crate) source: String,
+    /// The architecture: amd64 or arm64. By default this machine's. In a raw program, names follow the
+    /// architecture that the program itself checks
+    #[arg(long, value_name = "ARCH")]
+    pub(crate) arch: Option<Arch>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Exit codes: 0 clean, or notes only; 1 warnings or errors; 2 bad input.")]
+pub(crate) struct LintArgs {
+    /// The policy: a file or a shipped policy's name
+    #[arg(value_name = "POLICY")]
+    pub(crate) policy: String,
+    /// The architectures: amd64, arm64 or all
+    #[arg(long, value_name = "ARCH", default_value = "all")]
+    pub(crate) arch: Arches,
+    /// Print JSON: [{severity, kind, call, rule, arches, reason, cve, mend}]
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Exit codes: 0 printed; 2 a word is no call.")]
+pub(crate) struct NumbersArgs {
+    /// Names or numbers, also in lists with commas; by default every call
+    #[arg(value_name = "CALL", value_delimiter = ',')]
+    pub(crate) calls: Vec<String>,
+    /// The architecture that numbers belong to: amd64, arm64 or all
+    #[arg(long, value_name = "ARCH", default_value = "all")]
+    pub(crate) arch: Arches,
+    /// Print JSON: [{name, numbers: {arch: nr}, equivalents: {arch: [names]}}]
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Exit codes: 0 explained; 2 there is no such call.")]
+pub(crate) struct ExplainArgs {
+    /// The name of a call, or its number
+    #[arg(value_name = "NAME|NUMBER")]
+    pub(crate) call: String,
+    /// The architecture that a number belongs to: amd64, arm64 or all
+    #[arg(long, value_name = "ARCH", default_value = "all")]
+    pub(crate) arch: Arches,
+    /// Print JSON: a list, as a number can be one call on amd64 and another on arm64
+    #[arg(long)]
+    pub(crate) json: bool,
+}

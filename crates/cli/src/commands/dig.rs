@@ -1,0 +1,117 @@
+//! `callgate dig`: records a probe, once or several times, and shows, unites and imports recordings.
+
+mod recordings;
+mod shown;
+
+use std::path::Path;
+
+use callgate_dig::{DigError, Request, Target, Word, record};
+use callgate_trace::{EndingKind, Merged, Trace};
+
+use crate::args::{DigArgs, DigCommand, RecordArgs, TraceOutput};
+use crate::failure::{BAD_INPUT, CANNOT, Failure};
+use crate::terminal::{DIM, YELLOW, escape};
+use crate::{input, interrupt, output};
+
+pub(crate) fn run(args: &DigArgs) -> Result<u8, Failure> {
+    match &args.command {
+        None => record_probe(&args.record),
+        Some(DigCommand::Show(args)) => recordings::show(args),
+        Some(DigCommand::Merge(args)) => recordings::merge(args),
+        Some(DigCommand::Import(args)) => recordings::import(args),
+    }
+}
+
+fn record_probe(args: &RecordArgs) -> Result<u8, Failure> {
+    let target = target(args)?;
+    args.output.file.as_deref().map_or(Ok(()), output::check)?;
+    interrupt::install()?;
+    let request = Request {
+        timeout: args.timeout,
+        stdout_to_stderr: true,
+        ..Request::new(target)
+    };
+    let mut traces: Vec<Trace> = Vec::new();
+    for run in 1..=args.runs {
+        if args.runs > 1 {
+            anstream::eprintln!("{DIM}run {run} of {} …{DIM:#}", args.runs);
+        }
+        let trace = record(request.clone(), |stopper| {
+            interrupt::watch(stopper, Word::Interrupt as u32)
+        })
+        .map_err(|e| failure(&e))?;
+        interrupt::unwatch();
+        let interrupted = trace.outcome.status == EndingKind::Interrupted;
+        traces.push(trace);
+        if interrupted {
+            break;
+        }
+    }
+    let mut merged = Trace::merge(traces).map_err(|error| Failure::new(1, error))?;
+    if merged.runs < args.runs {
+        let note = format!("interrupted in run {} of {}", merged.runs, args.runs);
+        merged.trace.notes.push(note);
+    }
+    write(&args.output, &merged)?;
+    if merged.trace.outcome.succeeded() {
+        return Ok(0);
+    }
+    anstream::eprintln!(
+        "{YELLOW}the probe failed{YELLOW:#}: it {}; the trace holds what was seen",
+        merged.trace.outcome
+    );
+    Ok(1)
+}
+
+fn target(args: &RecordArgs) -> Result<Target, Failure> {
+    if let Some(path) = &args.probe {
+        let script = input::script(path, &args.python)?;
+        return Ok(Target::Script {
+            interpreter: Box::new(script.interpreter),
+            code: script.code,
+            name: script.name,
+            args: args.rest.clone(),
+        });
+    }
+    let name = args
+        .rest
+        .first()
+        .ok_or_else(|| Failure::input("nothing to trace"))?;
+    Ok(Target::Command {
+        program: input::program(name, BAD_INPUT)?,
+        argv: args.rest.clone(),
+    })
+}
+
+/// What went wrong, with its exit code.
+pub(crate) fn failure(error: &DigError) -> Failure {
+    Failure::new(if error.is_bad_input() { BAD_INPUT } else { CANNOT }, error)
+}
+
+/// Writes a trace where it is wanted, and its notes to standard error.
+fn write(to: &TraceOutput, merged: &Merged) -> Result<(), Failure> {
+    let json = merged.to_json().map_err(|error| Failure::new(1, error))?;
+    if let Some(path) = &to.file {
+        output::file(path, json.as_bytes())?;
+    }
+    let to_stdout = to.file.as_deref() == Some(Path::new("-"));
+    if to.json && !to_stdout {
+        output::stdout(json.as_bytes())?;
+    }
+    if !to.json && !to_stdout {
+        output::stdout(shown::summary(merged).as_bytes())?;
+    }
+    for note in &merged.trace.notes {
+        anstream::eprintln!("{DIM}note: {}{DIM:#}", escape(note));
+    }
+    Ok(())
+}
+
+/// Styled text as standard output can show it.
+pub(crate) fn paint(text: &str) -> String {
+    if crate::terminal::colours_stdout() {
+        text.to_owned()
+    } else {
+        anstream::adapter::strip_str(text).to_string()
+    }
+}

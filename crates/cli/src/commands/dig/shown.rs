@@ -1,0 +1,143 @@
+//! A trace as a person reads it: grouped by purpose, with what was not in every run and what is risky.
+
+use std::collections::BTreeMap;
+
+use callgate_abi::{Group, Risk, Severity, about, risk};
+use callgate_trace::{Call, Counts, Merged, Phase};
+use comfy_table::{Attribute, Cell, Color, Table};
+
+use super::paint;
+use crate::table;
+use crate::terminal::BOLD;
+
+/// The table with a heading and notes, no wider than the terminal.
+pub(super) fn summary(merged: &Merged) -> String {
+    let mut parts = vec![heading(merged), calls(merged).to_string()];
+    if let Some(seldom) = seldom(merged) {
+        parts.push(seldom.to_string());
+    }
+    if let Some(risks) = risks(&merged.trace.syscalls) {
+        parts.push(risks.to_string());
+    }
+    let mut text = parts.join("\n");
+    text.push('\n');
+    text
+}
+
+fn heading(merged: &Merged) -> String {
+    let trace = &merged.trace;
+    let mut ends = vec![trace.outcome.to_string()];
+    if merged.runs > 1 {
+        ends.push(format!("{} runs", merged.runs));
+    }
+    if trace.counts == Counts::LowerBound {
+        ends.push("counts are lower bounds".to_owned());
+    }
+    paint(&format!(
+        "{BOLD}{} system calls{BOLD:#} on {} (Linux {}), {} files\n{}",
+        trace.syscalls.len(),
+        trace.arch,
+        trace.kernel,
+        trace.files.len(),
+        ends.join("; ")
+    ))
+}
+
+/// A group's word; what neither architecture's table has is last.
+const NO_GROUP: &str = "other";
+
+fn calls(merged: &Merged) -> Table {
+    let trace = &merged.trace;
+    let mut groups: BTreeMap<(bool, Option<Group>), Vec<&Call>> = BTreeMap::new();
+    for call in &trace.syscalls {
+        let group = about(&call.name).map(|about| about.group);
+        groups.entry((group.is_none(), group)).or_default().push(call);
+    }
+    let mut table = table::table(&["call", "nr", "times", "errors", "phase", "first made at"]);
+    for ((_, group), mut calls) in groups {
+        calls.sort_by(|a, b| (&a.name, a.abi).cmp(&(&b.name, b.abi)));
+        let word = group.map_or(NO_GROUP, Group::name);
+        table.add_row([Cell::new(word).add_attribute(Attribute::Bold)]);
+        for call in calls {
+            table.add_row(row(call, trace.arch.abi() == call.abi));
+        }
+    }
+    table
+}
+
+fn row(call: &Call, native: bool) -> [Cell; 6] {
+    let errors: Vec<String> = call
+        .errors
+        .iter()
+        .map(|(name, times)| format!("{name} {times}"))
+        .collect();
+    let startup = call.phases.contains(&Phase::Startup);
+    let body = call.phases.contains(&Phase::Body);
+    let phase = match (startup, body) {
+        (true, true) => "both",
+        (true, false) => "startup",
+        _ => "body",
+    };
+    let name = if native {
+        format!("  {}", call.name)
+    } else {
+        format!("  {} ({})", call.name, call.abi)
+    };
+    [
+        table::text(name),
+        table::number(call.nr),
+        table::number(call.count),
+        table::text(errors.join(", ")),
+        table::text(phase),
+        table::site(call.site.as_ref()),
+    ]
+}
+
+/// The calls that were not in every run.
+fn seldom(merged: &Merged) -> Option<Table> {
+    let mut table = table::table(&["not in every run", "seen in"]);
+    for (call, seen_in) in merged.not_in_every_run() {
+        table.add_row([
+            table::text(&call.name),
+            Cell::new(format!("{seen_in} of {} runs", merged.runs)),
+        ]);
+    }
+    (!table.is_empty()).then_some(table)
+}
+
+/// The calls that a policy should not open without a thought, the worst first; calls with the same reason
+/// are on one line.
+fn risks(calls: &[Call]) -> Option<Table> {
+    let mut risks: Vec<(Risk, Vec<&str>)> = Vec::new();
+    for call in calls {
+        let Some(found) = risk(&call.name) else { continue };
+        match risks.iter_mut().find(|(known, _)| *known == found) {
+            Some((_, names)) if names.contains(&call.name.as_str()) => {}
+            Some((_, names)) => names.push(&call.name),
+            None => risks.push((found, vec![&call.name])),
+        }
+    }
+    for (_, names) in &mut risks {
+        names.sort_unstable();
+    }
+    risks.sort_by(|(a, xs), (b, ys)| b.severity.cmp(&a.severity).then(xs.cmp(ys)));
+    let mut table = table::table(&["risky to allow", "", "why"]);
+    for (
+        Risk {
+            severity,
+            reason,
+            cve,
+        },
+        names,
+    ) in risks
+    {
+        let severity = match severity {
+            Severity::Error => Cell::new(severity).fg(Color::Red),
+            Severity::Warning => Cell::new(severity).fg(Color::Yellow),
+            Severity::Note => Cell::new(severity),
+        };
+        let why = cve.map_or_else(|| reason.to_owned(), |cve| format!("{reason} ({cve})"));
+        table.add_row([table::text(names.join(", ")), severity, table::text(why)]);
+    }
+    (!table.is_empty()).then_some(table)
+}

@@ -1,0 +1,122 @@
+//! `callgate exec`: runs code under a policy and says how it ended.
+
+use std::path::{Path, PathBuf};
+
+use callgate_abi::Arch;
+use callgate_exec::{Io, Lock, Program, Root, Run, Status, Word, run as run_it};
+use callgate_python::interpreter::Interpreter;
+
+use crate::args::{ExecArgs, LockArg};
+use crate::commands::report;
+use crate::failure::{CANNOT, Failure};
+use crate::{input, interrupt, output};
+
+/// The exit code of a command that is not found.
+const NOT_FOUND: u8 = 127;
+
+pub(crate) fn run(args: &ExecArgs) -> Result<u8, Failure> {
+    let policy = input::policy(&args.policy)?;
+    let filter = callgate_policy::compile(&policy, Arch::NATIVE)
+        .and_then(|compiled| compiled.link())
+        .map_err(|error| Failure::input(format!("{}: {error}", args.policy)))?;
+    let env = input::variables(&args.env)?;
+    let (program, root, from_stdin) = program(args)?;
+    let mut request = Run {
+        tier: args.tier,
+        timeout: args.timeout,
+        env,
+        io: if args.json { Io::Capture } else { Io::Inherit },
+        no_input: from_stdin,
+        ..Run::new(program, root, filter)
+    };
+    match (args.lock, &request.program) {
+        (Some(LockArg::Body), Program::Command { .. }) => {
+            return Err(Failure::input(
+                "--lock body is for Python scripts: only their first line can be told",
+            ));
+        }
+        (Some(LockArg::Body), _) => request.lock = Lock::Body,
+        (Some(LockArg::Exec), _) => request.lock = Lock::Exec,
+        (None, _) => {}
+    }
+    interrupt::install()?;
+    let mut outcome = run_it(&request, |stopper| {
+        interrupt::watch(stopper, Word::Interrupt as u32)
+    });
+    interrupt::unwatch();
+    report::add_remedy(&mut outcome, &policy, &args.policy);
+    let quiet = args.quiet && outcome.status == Status::Exited && outcome.violation.is_none();
+    if args.json {
+        output::json(&outcome)?;
+    } else if !quiet {
+        report::print(&outcome);
+    }
+    Ok(u8::try_from(outcome.exit_code).unwrap_or(CANNOT))
+}
+
+/// What is run, where, and whether its text came by standard input.
+fn program(args: &ExecArgs) -> Result<(Program, Root, bool), Failure> {
+    let Some(path) = &args.script else {
+        let name = args
+            .rest
+            .first()
+            .ok_or_else(|| Failure::input("nothing to run"))?;
+        let argv = args.rest.clone();
+        if let Some(dir) = &args.root {
+            // What is there to be run is the root's business, not the host's.
+            return Ok((
+                Program::Command {
+                    program: PathBuf::from(name),
+                    argv,
+                },
+                Root::Directory(dir.clone()),
+                false,
+            ));
+        }
+        let program = input::program(name, NOT_FOUND)?;
+        let root = match python(&program) {
+            Some(interpreter) => Root::ForPython(Box::new(interpreter)),
+            None => Root::ForCommand(program.clone()),
+        };
+        return Ok((Program::Command { program, argv }, root, false));
+    };
+    if let Some(dir) = &args.root {
+        let built = callgate_rootfs::open(dir).map_err(Failure::input)?;
+        let python = built.python.ok_or_else(|| {
+            Failure::input(format!("there is no Python in {}", dir.display())).with_advice(Some(
+                "build a root with one: callgate root build DIR --python PATH".to_owned(),
+            ))
+        })?;
+        let (code, name) = input::bytes(path)?;
+        let from_stdin = path.as_os_str() == "-";
+        let program = Program::Script {
+            executable: python.executable,
+            code,
+            name,
+            args: args.rest.clone(),
+        };
+        return Ok((program, Root::Directory(dir.clone()), from_stdin));
+    }
+    let script = input::script(path, &args.python)?;
+    let program = Program::Script {
+        executable: script.interpreter.executable.clone(),
+        code: script.code,
+        name: script.name,
+        args: args.rest.clone(),
+    };
+    Ok((
+        program,
+        Root::ForPython(Box::new(script.interpreter)),
+        script.from_stdin,
+    ))
+}
+
+/// The interpreter that a command is, if it is one: it needs its library in the root.
+fn python(program: &Path) -> Option<Interpreter> {
+    let name = program.file_name()?.to_string_lossy();
+    if name.starts_with("python") {
+        Interpreter::inspect(program).ok()
+    } else {
+        None
+    }
+}

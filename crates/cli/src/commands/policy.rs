@@ -1,0 +1,123 @@
+//! `callgate policy …`: makes, changes and prints policies; the workbench is in the modules.
+
+mod author;
+mod disasm;
+mod explain;
+mod lint;
+mod numbers;
+mod verify;
+
+use callgate_abi::{Arch, Filter};
+use callgate_policy::emit::{self, Emitted};
+use callgate_policy::{Combination, Policy, shipped};
+
+use crate::args::{EmitArgs, Format, PolicyCommand, ShowArgs};
+use crate::commands::dig::paint;
+use crate::failure::Failure;
+use crate::terminal::{DIM, YELLOW, escape};
+use crate::{commands, input, output, table};
+
+pub(crate) fn run(command: &PolicyCommand) -> Result<u8, Failure> {
+    match command {
+        PolicyCommand::Diff(args) => commands::diff::run(args),
+        PolicyCommand::New(args) => author::new(args),
+        PolicyCommand::Allow(args) => author::allow(args),
+        PolicyCommand::Deny(args) => author::deny(args),
+        PolicyCommand::Remove(args) => author::remove(args),
+        PolicyCommand::Merge(args) => author::combined(args, Combination::Merge),
+        PolicyCommand::Intersect(args) => author::combined(args, Combination::Intersect),
+        PolicyCommand::Emit(args) => emit(args),
+        PolicyCommand::Verify(args) => verify::run(args),
+        PolicyCommand::Disasm(args) => disasm::run(args),
+        PolicyCommand::Lint(args) => lint::run(args),
+        PolicyCommand::Numbers(args) => numbers::run(args),
+        PolicyCommand::Explain(args) => explain::run(args),
+        PolicyCommand::List => list(),
+        PolicyCommand::Show(args) => show(args),
+    }
+}
+
+fn emit(args: &EmitArgs) -> Result<u8, Failure> {
+    let policy = input::policy(&args.policy)?;
+    policy.notes().iter().for_each(|note| warn(note));
+    let arch = args.arch.unwrap_or(Arch::NATIVE);
+    let bytes = match args.format {
+        Format::Oci => emit::oci(&policy, args.arch)
+            .map_err(Failure::input)?
+            .into_bytes(),
+        Format::Bpf => emit::bpf(&policy, arch).map_err(Failure::input)?,
+        Format::Dify => {
+            let emitted = emit::dify(&policy, arch);
+            tell(&emitted.lost);
+            emitted.text.into_bytes()
+        }
+        Format::Names => kept(emit::list_names(&policy, arch), args)?,
+        Format::Numbers => kept(emit::list_numbers(&policy, arch), args)?,
+        Format::Seccompiler => kept(emit::seccompiler(&policy, arch).map_err(Failure::input)?, args)?,
+    };
+    output::file(&args.output, &bytes)?;
+    Ok(0)
+}
+
+/// The text, if nothing is lost or that is accepted.
+fn kept(emitted: Emitted, args: &EmitArgs) -> Result<Vec<u8>, Failure> {
+    tell(&emitted.lost);
+    if !emitted.lost.is_empty() && !args.lossy {
+        let count = emitted.lost.len();
+        let advice = "--lossy writes it all the same".to_owned();
+        return Err(Failure::input(format!(
+            "{}: the format can't say {count} things of it",
+            args.policy
+        ))
+        .with_advice(Some(advice)));
+    }
+    Ok(emitted.text.into_bytes())
+}
+
+fn tell(lost: &[String]) {
+    lost.iter()
+        .for_each(|lost| warn(&format!("not in this format: {lost}")));
+}
+
+fn list() -> Result<u8, Failure> {
+    let mut table = table::table(&["policy", "default", "amd64", "arm64", "what it is for"]);
+    for name in shipped::names() {
+        let policy = input::policy(name)?;
+        let allowed = |arch| policy.allowed(arch).len();
+        table.add_row([
+            table::text(name),
+            table::text(policy.default.to_string()),
+            table::number(allowed(Arch::X86_64)),
+            table::number(allowed(Arch::Aarch64)),
+            table::text(policy.comment.as_deref().unwrap_or_default()),
+        ]);
+    }
+    output::stdout(format!("{table}\n").as_bytes())?;
+    output::stdout(paint(&format!("{DIM}amd64, arm64: how many calls it allows{DIM:#}\n")).as_bytes())?;
+    Ok(0)
+}
+
+fn show(args: &ShowArgs) -> Result<u8, Failure> {
+    let policy = input::policy(&args.policy)?;
+    write(&policy, "-".as_ref())
+}
+
+fn write(policy: &Policy, to: &std::path::Path) -> Result<u8, Failure> {
+    let text = policy.to_json().map_err(|error| Failure::new(1, error))?;
+    output::file(to, text.as_bytes())?;
+    Ok(0)
+}
+
+fn warn(text: &str) {
+    anstream::eprintln!("{YELLOW}note:{YELLOW:#} {}", escape(text));
+}
+
+/// A raw program: 8 bytes per instruction.
+fn program(bytes: &[u8], name: &str) -> Result<Filter, Failure> {
+    Filter::from_bytes(bytes).ok_or_else(|| {
+        Failure::input(format!(
+            "{name}: {} bytes are no BPF program, which has 8 per instruction",
+            bytes.len()
+        ))
+    })
+}

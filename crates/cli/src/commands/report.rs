@@ -1,0 +1,90 @@
+//! What is said of a run, below its own output and on standard error.
+
+use callgate_abi::Syscall;
+use callgate_exec::{Outcome, Remedy, Status};
+use callgate_policy::Policy;
+
+use crate::terminal::{BOLD, BOLD_RED, DIM, GREEN, YELLOW, escape};
+
+/// Fills in how the refused call could be allowed.
+pub(crate) fn add_remedy(outcome: &mut Outcome, policy: &Policy, source: &str) {
+    let Some(violation) = &mut outcome.violation else {
+        return;
+    };
+    let call = Syscall::new(violation.arch, violation.nr);
+    match callgate_policy::remedy(policy, source, call) {
+        Ok(remedy) => {
+            violation.remedy = Some(Remedy {
+                command: remedy.command,
+                dify: remedy.dify,
+            })
+        }
+        Err(error) => outcome.notes.push(error.to_string()),
+    }
+}
+
+/// Prints the report.
+pub(crate) fn print(outcome: &Outcome) {
+    let usage = &outcome.usage;
+    let mib = usage.max_rss_bytes as f64 / (1 << 20) as f64;
+    let used = format!("{} ms, {} ms cpu, {mib:.1} MiB", usage.wall_ms, usage.cpu_ms);
+    match outcome.status {
+        Status::SetupFailed => {
+            if let Some(setup) = &outcome.setup {
+                anstream::eprintln!(
+                    "{BOLD_RED}nothing ran:{BOLD_RED:#} {}",
+                    escape(&setup.to_string())
+                );
+                if let Some(advice) = &setup.advice {
+                    anstream::eprintln!("{DIM}  → {}{DIM:#}", escape(advice));
+                }
+            }
+        }
+        Status::Exited if outcome.exit_code == 0 => anstream::eprintln!("{GREEN}ran{GREEN:#} in {used}"),
+        Status::Exited => {
+            anstream::eprintln!("{YELLOW}exited with {}{YELLOW:#} after {used}", outcome.exit_code)
+        }
+        Status::Timeout => anstream::eprintln!("{BOLD_RED}killed at the time limit{BOLD_RED:#} after {used}"),
+        Status::Oom => anstream::eprintln!("{BOLD_RED}out of memory{BOLD_RED:#} after {used}"),
+        Status::Signaled | Status::Violation => {
+            let signal = outcome.signal.as_deref().unwrap_or("a signal");
+            anstream::eprintln!("{BOLD_RED}killed by {signal}{BOLD_RED:#} after {used}");
+        }
+    }
+    violation(outcome);
+    if let Some(tier) = outcome.tier {
+        anstream::eprintln!("{DIM}tier {tier}: {}{DIM:#}", outcome.layers.join(", "));
+    }
+    for note in &outcome.notes {
+        anstream::eprintln!("{DIM}note: {}{DIM:#}", escape(note));
+    }
+}
+
+/// Prints what was refused, where, and how to allow it.
+pub(crate) fn violation(outcome: &Outcome) {
+    let Some(violation) = &outcome.violation else {
+        return;
+    };
+    let args: Vec<String> = violation.args.iter().map(|arg| format!("{arg:#x}")).collect();
+    anstream::eprintln!(
+        "{BOLD_RED}refused:{BOLD_RED:#} {BOLD}{}{BOLD:#} ({} number {}) with ({})",
+        violation.syscall,
+        violation.arch,
+        violation.nr,
+        args.join(", ")
+    );
+    match &violation.site {
+        Some(site) => anstream::eprintln!("  at {}", escape(&site.to_string())),
+        None => anstream::eprintln!("  at a place that no Python frame tells"),
+    }
+    let which = if violation.pid == violation.tid {
+        "the main thread"
+    } else {
+        "another thread"
+    };
+    anstream::eprintln!("  by {which} ({}) of process {}", violation.tid, violation.pid);
+    if let Some(remedy) = &violation.remedy {
+        anstream::eprintln!("  to allow it: {}", escape(&remedy.command));
+        anstream::eprintln!("  in dify-sandbox: {}", escape(&remedy.dify));
+    }
+}

@@ -1,0 +1,115 @@
+//! `callgate root build|check`: makes and checks the tree that sandboxed code sees as `/`.
+
+use std::path::Path;
+
+use callgate_python::interpreter::Interpreter;
+use callgate_rootfs::{BuildOptions, Identity, Plan, Report, check_directory, check_plan, materialise};
+
+use crate::args::{RootBuildArgs, RootCheckArgs};
+use crate::failure::{CANNOT, Failure};
+use crate::progress::Spinner;
+use crate::terminal::{DIM, GREEN, escape};
+use crate::{input, output, table};
+
+pub(crate) fn build(args: &RootBuildArgs) -> Result<u8, Failure> {
+    let interpreter = interpreter(args.script.as_deref(), args.python.as_deref())?;
+    let identity = Identity {
+        uid: args.uid,
+        gid: args.uid,
+    };
+    let plan = Plan::for_python(&interpreter, &identity).map_err(Failure::input)?;
+    let spinner = Spinner::new();
+    spinner.say(&format!("building {}", args.dir.display()));
+    let built = materialise(&plan, &args.dir, &BuildOptions::default(), &mut |progress| {
+        spinner.tick(|| {
+            format!(
+                "{} of {} files, {} of {} MiB",
+                progress.files,
+                progress.all_files,
+                progress.bytes >> 20,
+                progress.all_bytes >> 20
+            )
+        });
+    });
+    spinner.end();
+    let built = built.map_err(|error| Failure::new(CANNOT, error))?;
+    for note in &built.root.notes {
+        anstream::eprintln!("{DIM}note: {}{DIM:#}", escape(note));
+    }
+    anstream::eprintln!(
+        "{GREEN}built{GREEN:#} {}: {} files, {} MiB ({} written, {} removed)",
+        args.dir.display(),
+        built.files,
+        built.bytes >> 20,
+        built.written,
+        built.removed
+    );
+    Ok(0)
+}
+
+pub(crate) fn check(args: &RootCheckArgs) -> Result<u8, Failure> {
+    let report = match &args.dir {
+        Some(dir) => check_directory(dir).map_err(Failure::input)?,
+        None => {
+            let interpreter = interpreter(args.script.as_deref(), args.python.as_deref())?;
+            let identity = Identity {
+                uid: 65_398,
+                gid: 65_398,
+            };
+            check_plan(&Plan::for_python(&interpreter, &identity).map_err(Failure::input)?)
+        }
+    };
+    if args.json {
+        output::json(&report)?;
+    } else {
+        print(&report)?;
+    }
+    Ok(u8::from(!report.is_complete()))
+}
+
+fn interpreter(script: Option<&Path>, python: Option<&Path>) -> Result<Interpreter, Failure> {
+    match script {
+        None => input::interpreter(None, python),
+        Some(path) => {
+            let (code, name) = input::bytes(path)?;
+            input::interpreter(Some((&code, &name)), None)
+        }
+    }
+}
+
+fn print(report: &Report) -> Result<(), Failure> {
+    for note in &report.notes {
+        anstream::eprintln!("{DIM}note: {}{DIM:#}", escape(note));
+    }
+    let all: Vec<_> = report.unresolved.iter().map(|m| ("missing", m)).collect();
+    let all: Vec<_> = all
+        .into_iter()
+        .chain(report.uncertain.iter().map(|m| ("uncertain", m)))
+        .collect();
+    if all.is_empty() {
+        return output::stdout(format!("all of {} objects find what they need\n", report.objects).as_bytes());
+    }
+    let mut table = table::table(&[
+        "",
+        "shared object",
+        "needed by",
+        "elsewhere in the root",
+        "on the host",
+    ]);
+    let paths = |list: &[std::path::PathBuf]| {
+        list.iter()
+            .map(|path| path.display().to_string())
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    for (state, missing) in all {
+        table.add_row([
+            table::text(state),
+            table::text(&missing.soname),
+            table::text(missing.needed_by.display().to_string()),
+            table::text(paths(&missing.in_root)),
+            table::text(paths(&missing.on_host)),
+        ]);
+    }
+    output::stdout(format!("{table}\n").as_bytes())
+}

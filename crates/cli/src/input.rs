@@ -1,0 +1,167 @@
+//! What the commands read: probes with their interpreter, policies, traces.
+
+use std::ffi::{OsStr, OsString};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use callgate_policy::{Policy, shipped};
+use callgate_python::environment;
+use callgate_python::interpreter::Interpreter;
+use callgate_python::metadata::ScriptMetadata;
+use callgate_trace::Trace;
+
+use crate::args::PythonArgs;
+use crate::failure::Failure;
+use crate::progress;
+
+/// A Python script with what runs it.
+pub(crate) struct Script {
+    pub(crate) code: Vec<u8>,
+    /// The name that it has in tracebacks.
+    pub(crate) name: String,
+    pub(crate) interpreter: Interpreter,
+    /// Whether the code came by standard input, which it therefore can't read itself.
+    pub(crate) from_stdin: bool,
+}
+
+/// Reads a script and prepares the environment that it asks for.
+pub(crate) fn script(path: &Path, python: &PythonArgs) -> Result<Script, Failure> {
+    let (code, name) = bytes(path)?;
+    let interpreter = interpreter(Some((&code, &name)), python.python.as_deref())?;
+    Ok(Script {
+        code,
+        name,
+        interpreter,
+        from_stdin: path == Path::new("-"),
+    })
+}
+
+/// The interpreter for a script: the given one as it is, or one with the script's dependencies.
+pub(crate) fn interpreter(
+    script: Option<(&[u8], &str)>,
+    python: Option<&Path>,
+) -> Result<Interpreter, Failure> {
+    if let Some(path) = python {
+        return Interpreter::inspect(path).map_err(Failure::input);
+    }
+    let metadata = match script {
+        Some((code, name)) => {
+            ScriptMetadata::read(code).map_err(|error| Failure::input(format!("{name}: {error}")))?
+        }
+        None => None,
+    };
+    let found = Interpreter::find().map_err(Failure::input)?;
+    let base = Interpreter::inspect(&found).map_err(Failure::input)?;
+    let Some(metadata) = metadata else { return Ok(base) };
+    let cache = environment::cache_dir().map_err(Failure::input)?;
+    let request = environment::Request {
+        base: &base,
+        metadata: Some(&metadata),
+        cache: &cache,
+    };
+    let spinner = progress::Spinner::new();
+    let prepared = environment::prepare(&request, &mut |step| {
+        spinner.say(&progress::environment_step(&step))
+    });
+    spinner.end();
+    Ok(prepared.map_err(Failure::input)?.interpreter)
+}
+
+/// The bytes of a file (or of standard input, for `-`) and the name they go by.
+pub(crate) fn bytes(path: &Path) -> Result<(Vec<u8>, String), Failure> {
+    if path == Path::new("-") {
+        let mut code = Vec::new();
+        std::io::stdin()
+            .lock()
+            .read_to_end(&mut code)
+            .map_err(|error| Failure::input(format!("can't read standard input: {error}")))?;
+        return Ok((code, "<stdin>".to_owned()));
+    }
+    let name = path.display().to_string();
+    let code = std::fs::read(path).map_err(|error| {
+        let advice = match error.kind() {
+            std::io::ErrorKind::NotFound => Some("check the path; - reads standard input".to_owned()),
+            std::io::ErrorKind::IsADirectory => Some("name a file in it".to_owned()),
+            _ => None,
+        };
+        Failure::input(format!("can't read {name}: {error}")).with_advice(advice)
+    })?;
+    Ok((code, name))
+}
+
+/// The text of a file or of standard input.
+pub(crate) fn text(path: &Path) -> Result<(String, String), Failure> {
+    let (bytes, name) = bytes(path)?;
+    let text =
+        String::from_utf8(bytes).map_err(|error| Failure::input(format!("{name} is not text: {error}")))?;
+    Ok((text, name))
+}
+
+/// A trace.
+pub(crate) fn trace(path: &Path) -> Result<Trace, Failure> {
+    let (text, name) = text(path)?;
+    Trace::from_json(&text).map_err(|error| Failure::input(format!("{name}: {error}")))
+}
+
+/// A policy: the name of a shipped one, or a file (`-` for standard input).
+pub(crate) fn policy(source: &str) -> Result<Policy, Failure> {
+    let (text, name) = match shipped::get(source) {
+        Some(text) => (text.to_owned(), source.to_owned()),
+        None if source != "-" && !Path::new(source).exists() => {
+            let names = shipped::names().join(", ");
+            let advice = format!("name a file, or one of the shipped policies: {names}");
+            return Err(Failure::input(format!("no policy {source:?}")).with_advice(Some(advice)));
+        }
+        None => text(Path::new(source))?,
+    };
+    Policy::parse(&text).map_err(|error| Failure::input(format!("{name}: {error}")))
+}
+
+/// A command's program: looked up on the PATH unless it has a slash. Exit code 127 if it is not there.
+pub(crate) fn program(name: &OsStr, not_found: u8) -> Result<PathBuf, Failure> {
+    let given = Path::new(name);
+    let found = if given.components().count() > 1 || name.as_encoded_bytes().contains(&b'/') {
+        given
+            .canonicalize()
+            .ok()
+            .map(|_| std::path::absolute(given).unwrap_or(given.to_owned()))
+    } else {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path)
+            .map(|dir| dir.join(given))
+            .find(|path| is_executable(path))
+    };
+    found.ok_or_else(|| {
+        Failure::new(not_found, format!("command not found: {}", given.display()))
+            .with_advice(Some("name it with its path, or check the PATH".to_owned()))
+    })
+}
+
+fn is_executable(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    path.metadata()
+        .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+/// `NAME=VALUE` pairs.
+pub(crate) fn variables(given: &[OsString]) -> Result<Vec<(OsString, OsString)>, Failure> {
+    use std::os::unix::ffi::OsStrExt;
+    let pair = |variable: &OsString| {
+        let bytes = variable.as_bytes();
+        let at = bytes
+            .iter()
+            .position(|b| *b == b'=')
+            .filter(|at| *at > 0)
+            .ok_or_else(|| {
+                Failure::input(format!(
+                    "--env {}: expected NAME=VALUE",
+                    variable.to_string_lossy()
+                ))
+            })?;
+        Ok((
+            OsStr::from_bytes(&bytes[..at]).to_owned(),
+            OsStr::from_bytes(&bytes[at + 1..]).to_owned(),
+        ))
+    };
+    given.iter().map(pair).collect()
+}
