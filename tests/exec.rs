@@ -1,0 +1,133 @@
+//! `exec`: what the code sees and can't reach, refused calls, limits, ends, tiers.
+//!
+//! - [`streams`]: input, output, arguments, capture;
+//! - [`sight`]: what of the host can be seen, reached or changed;
+//! - [`violations`]: refused calls, by every action and from every kind of thread and process;
+//! - [`lock`]: from when the policy is in force;
+//! - [`lifetime`]: time limits, killed supervisors, what is left behind;
+//! - [`python`]: the standard library under the shipped policy `python`;
+//! - [`tiers`]: the isolation layers, by privilege.
+
+mod lifetime;
+mod lock;
+mod python;
+mod sight;
+mod streams;
+mod tiers;
+mod violations;
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+
+use serde_json::{Value, json};
+
+use crate::support::{callgate, json as parse, said};
+
+/// Feeds a command's standard input and waits for its end.
+pub fn feed(command: &mut Command, input: &[u8]) -> Output {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    std::thread::scope(|scope| {
+        // A command that does not read its input is no failure.
+        scope.spawn(move || drop(stdin.write_all(input)));
+        child.wait_with_output().unwrap()
+    })
+}
+
+/// The interpreter behind `python3`, which may be a script that looks for it for a while.
+pub fn interpreter() -> &'static str {
+    static FOUND: OnceLock<String> = OnceLock::new();
+    FOUND.get_or_init(|| {
+        let asked = Command::new("python3")
+            .args(["-c", "import sys; print(sys.executable)"])
+            .output()
+            .unwrap();
+        String::from_utf8(asked.stdout).unwrap().trim().to_owned()
+    })
+}
+
+/// `callgate exec FLAGS… -` with this code.
+pub fn exec(flags: &[&str], code: &str) -> Output {
+    let chosen = flags.iter().any(|flag| ["--python", "--root"].contains(flag));
+    let python: &[&str] = if chosen { &[] } else { &["--python", interpreter()] };
+    feed(
+        &mut callgate(["exec"].iter().chain(python).chain(flags).chain(&["-"])),
+        code.as_bytes(),
+    )
+}
+
+/// The outcome of `callgate exec --json FLAGS… -` with this code; its `exit_code` is the command's own.
+pub fn outcome(flags: &[&str], code: &str) -> Value {
+    let flags: Vec<&str> = ["--json"].iter().chain(flags).copied().collect();
+    outcome_of(&exec(&flags, code))
+}
+
+/// Standard output as an outcome; its `exit_code` is the command's own.
+pub fn outcome_of(output: &Output) -> Value {
+    let outcome = parse(output);
+    assert_eq!(
+        outcome["exit_code"],
+        json!(output.status.code()),
+        "{}",
+        said(output)
+    );
+    outcome
+}
+
+/// What the code printed, as JSON.
+pub fn printed(outcome: &Value) -> Value {
+    let text = outcome["stdout"].as_str().unwrap();
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {outcome:#}"))
+}
+
+/// A policy that allows everything but what these rules say.
+pub fn policy(dir: &Path, rules: &Value) -> String {
+    let path = dir.join("policy.json");
+    let text = json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_AARCH64"],
+        "syscalls": rules,
+    });
+    std::fs::write(&path, text.to_string()).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+/// A rule with this action.
+pub fn rule(action: &str, names: &[&str]) -> Value {
+    json!({"names": names, "action": format!("SCMP_ACT_{action}")})
+}
+
+/// A word that occurs nowhere else.
+pub fn unique(what: &str) -> String {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!(
+        "{what}-{}-{}",
+        std::process::id(),
+        NEXT.fetch_add(1, Ordering::SeqCst)
+    )
+}
+
+/// The processes that have this word in their environment (a run gets it by `--env MARK=word`).
+pub fn marked(word: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap() {
+        let name = entry.unwrap().file_name().to_string_lossy().into_owned();
+        let environ = std::fs::read(format!("/proc/{name}/environ")).unwrap_or_default();
+        if environ
+            .windows(word.len())
+            .any(|window| window == word.as_bytes())
+        {
+            let status = std::fs::read_to_string(format!("/proc/{name}/status")).unwrap_or_default();
+            found.push(status.lines().take(3).collect::<Vec<_>>().join(" "));
+        }
+    }
+    found
+}

@@ -1,0 +1,25 @@
+//! End-to-end tests of the `callgate` binary: real kernel, real Python, real oracles.
+//!
+//! Where to look:
+//! - [`contract`]: help, exit codes, JSON keys, bad input, broken pipes;
+//! - [`dig`]: recordings against `strace -f`, threads, forks, execs, signals, time limits;
+//! - [`recordings`]: `dig show|merge|import` and `--runs`: traces united, strace's and audit's read;
+//! - [`policy`]: new, diff, emit; the emitted files under crun and `bwrap --seccomp`;
+//! - [`exec`]: what the code sees, violations, limits, ends, for scripts and commands;
+//! - [`setup`]: each set-up step made to fail: the code never runs;
+//! - [`fit`]: every probe in `probes/`, and the round trip on numpy;
+//! - [`workbench`]: verify, disasm, numbers, explain, lint and the rest of the policy workbench;
+//! - [`support`]: how the tests call the binary, and what they need of the machine.
+
+// Helpers beside the tests state what must hold, too.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod contract;
+mod dig;
+mod exec;
+mod fit;
+mod policy;
+mod recordings;
+mod setup;
+mod support;
+mod workbench;

@@ -1,0 +1,64 @@
+//! What a child does between fork and exec: takes a descriptor along, puts itself under a filter.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+/// Lets the command inherit a descriptor under this number.
+pub fn inherit(command: &mut Command, fd: i32, number: i32) {
+    // SAFETY: dup2 is async-signal-safe and takes plain numbers.
+    unsafe {
+        command.pre_exec(move || match libc::dup2(fd, number) {
+            -1 => Err(io::Error::last_os_error()),
+            _ => Ok(()),
+        });
+    }
+}
+
+/// One call that a filter answers with an errno: if these arguments (index, low 32 bits) are as given.
+pub struct Refusal<'a> {
+    /// The call's number.
+    pub nr: i64,
+    /// The arguments that it must have.
+    pub args: &'a [(u32, u32)],
+    /// What it is answered with.
+    pub errno: i32,
+}
+
+/// Runs the command under a filter that refuses this call and lets everything else pass. The filter
+/// is loaded by a superuser, so no_new_privs is not set.
+pub fn refuse(command: &mut Command, refusal: &Refusal<'_>) {
+    const LOAD: u16 = 0x20;
+    const EQUAL: u16 = 0x15;
+    const RETURN: u16 = 0x06;
+    let line = |code, jf, k| libc::sock_filter { code, jt: 0, jf, k };
+    let mut tests = vec![(0, refusal.nr as u32)];
+    // The low half of a 64-bit argument comes first on both architectures.
+    tests.extend(refusal.args.iter().map(|(index, value)| (16 + 8 * index, *value)));
+    let mut program = Vec::new();
+    for (i, (offset, value)) in tests.iter().enumerate() {
+        program.push(line(LOAD, 0, *offset));
+        program.push(line(EQUAL, ((tests.len() - i - 1) * 2 + 1) as u8, *value));
+    }
+    program.push(line(RETURN, 0, libc::SECCOMP_RET_ERRNO | refusal.errno as u32));
+    program.push(line(RETURN, 0, libc::SECCOMP_RET_ALLOW));
+    // SAFETY: the closure makes one system call on memory that it owns; nothing is allocated.
+    unsafe {
+        command.pre_exec(move || {
+            let program = libc::sock_fprog {
+                len: program.len() as u16,
+                filter: program.as_ptr().cast_mut(),
+            };
+            match libc::syscall(
+                libc::SYS_seccomp,
+                libc::SECCOMP_SET_MODE_FILTER,
+                0,
+                &raw const program,
+            ) {
+                0 => Ok(()),
+                _ => Err(io::Error::last_os_error()),
+            }
+        });
+    }
+}
