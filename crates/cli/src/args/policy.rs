@@ -237,7 +237,7 @@ pub(crate) struct NumbersArgs {
     /// The architecture that numbers belong to: amd64, arm64 or all
     #[arg(long, value_name = "ARCH", default_value = "all")]
     pub(crate) arch: Arches,
-    /// Print JSON: [{name, numbers: {arch: nr}, equivalents: {arch: [names]}}]
+    /// Print JSON: a list of objects with name, numbers (by architecture) and equivalents
     #[arg(long)]
     pub(crate) json: bool,
 }
