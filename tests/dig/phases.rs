@@ -100,3 +100,23 @@ fn a_script_that_does_not_compile_is_recorded_and_its_failure_is_told() {
     assert_eq!(crate::support::json(&output)["outcome"]["exit_code"], 1);
     assert!(String::from_utf8_lossy(&output.stderr).contains("SyntaxError"));
 }
+
+#[test]
+fn the_arguments_that_choose_what_a_call_does_are_named_as_the_headers_name_them() {
+    let dir = scratch();
+    let text = "import fcntl, socket\n\
+                socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)\n\
+                fcntl.fcntl(0, fcntl.F_GETFL)\n";
+    let (trace, _) = trace_of_script(dir.path(), text);
+    let named = |name: &str, index: u64, key: &str| {
+        let seen = &call(&trace, name).unwrap()["args"]["seen"];
+        let there = |entry: &serde_json::Value| entry["index"] == index && entry["name"] == key;
+        assert!(
+            seen.as_array().unwrap().iter().any(there),
+            "{name}: no {key} in {seen}"
+        );
+    };
+    named("socketpair", 0, "AF_UNIX");
+    named("fcntl", 1, "F_GETFL");
+    named("mmap", 2, "PROT_READ|PROT_WRITE");
+}

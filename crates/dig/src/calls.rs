@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use callgate_abi::{Site, Syscall, errno_name};
+use callgate_abi::{KeySet, Site, Syscall, errno_name, keys};
 use callgate_trace::{Call, Phase};
 
 /// What is known of one call.
@@ -12,6 +12,7 @@ struct Seen {
     errors: BTreeMap<u16, u64>,
     phases: BTreeSet<Phase>,
     site: Option<Site>,
+    args: KeySet,
 }
 
 /// All calls, by ABI and number.
@@ -25,6 +26,15 @@ impl Calls {
         seen.count += 1;
         let new = seen.phases.insert(phase);
         new && seen.site.is_none()
+    }
+
+    /// Notes the arguments that choose what a call does.
+    pub(crate) fn arguments(&mut self, call: Syscall, args: &[u64; 6]) {
+        if let Some(seen) = self.0.get_mut(&call) {
+            for key in keys(call, args) {
+                seen.args.insert(key);
+            }
+        }
     }
 
     /// Names the place that made a call first.
@@ -59,6 +69,7 @@ impl Calls {
                 .collect(),
             phases: seen.phases,
             site: seen.site,
+            args: seen.args,
         };
         self.0.into_iter().map(call).collect()
     }

@@ -232,6 +232,7 @@ impl Recorder {
                 let paths = self.files.enter(tracee, call, &args);
                 if let (Some(phase), false) = (self.phase, marker) {
                     let wanted = self.calls.enter(call, phase);
+                    self.calls.arguments(call, &args);
                     if wanted && phase == Phase::Body {
                         let known = self.script && tracee.tid() == self.main;
                         if let Some(site) = self.sites.read(tracee, stop.instruction, known) {

@@ -151,6 +151,7 @@ fn add_calls(calls: &mut Vec<Call>, more: Vec<Call>) {
                     *sum = sum.saturating_add(times);
                 }
                 known.phases.extend(call.phases);
+                known.args.unite(call.args);
                 known.site = known.site.take().or(call.site);
             }
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use callgate_abi::{Abi, Arch, Site, Syscall};
+use callgate_abi::{Abi, Arch, KeySet, Site, Syscall};
 use serde::{Deserialize, Serialize};
 
 use crate::{Ending, FileUse};
@@ -85,6 +85,9 @@ pub struct Call {
     /// What made it first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub site: Option<Site>,
+    /// The arguments that choose what it does, named as the kernel's headers name them.
+    #[serde(default, skip_serializing_if = "KeySet::is_empty")]
+    pub args: KeySet,
 }
 
 impl Call {

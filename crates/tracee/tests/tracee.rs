@@ -121,7 +121,7 @@ fn a_tracee_that_is_killed_while_we_inject_is_gone_and_its_end_is_seen() {
         let killer = std::thread::spawn(move || stopper.stop(1));
         let error = loop {
             // A call that sleeps, so that the signal meets it there or at a stop.
-            match injector.call(libc::SYS_pause, [0; 6]) {
+            match injector.call(libc::SYS_ppoll, [0; 6]) {
                 Ok(_) => {}
                 Err(error) => break error,
             }

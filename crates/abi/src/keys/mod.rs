@@ -17,10 +17,12 @@ mod agreement;
 
 pub use set::KeySet;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Abi, Syscall};
 
 /// The value of one argument of a call, with its name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ArgKey {
     /// Which argument, from 0.
     pub index: u8,

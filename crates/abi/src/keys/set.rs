@@ -2,14 +2,19 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use super::ArgKey;
 
 /// The keys of one call, at most [`KeySet::MOST`] for each argument. What comes after that is not kept, and
 /// the argument is marked as having many: an argument that takes ever new values (a bug, or a fuzzer) must not
 /// fill the memory, and a condition on it makes no sense.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeySet {
+    #[serde(rename = "seen")]
     keys: BTreeSet<ArgKey>,
+    /// The arguments that had more.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     many: BTreeSet<u8>,
 }
 
@@ -27,6 +32,19 @@ impl KeySet {
             return false;
         }
         self.keys.insert(key)
+    }
+
+    /// Adds what another set has.
+    pub fn unite(&mut self, other: Self) {
+        for key in other.keys {
+            self.insert(key);
+        }
+        self.many.extend(other.many);
+    }
+
+    /// Whether nothing was seen.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
     }
 
     /// Whether an argument had more keys than are kept.

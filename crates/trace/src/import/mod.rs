@@ -27,7 +27,7 @@ mod summary;
 
 use std::collections::BTreeMap;
 
-use callgate_abi::{Abi, Arch, Syscall};
+use callgate_abi::{Abi, Arch, KeySet, Syscall};
 
 pub use detect::Format;
 pub use error::{ImportError, Problem};
@@ -112,6 +112,7 @@ impl Import {
             errors: seen.errors,
             phases: [Phase::Body].into(),
             site: None,
+            args: KeySet::default(),
         };
         Ok(Trace {
             schema: SCHEMA.to_owned(),
