@@ -51,10 +51,7 @@ fn groups(dir: &Path) -> Vec<(&'static str, usize, Vec<Contender>)> {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let numpy = repository.join("probes/with_numpy.py").display().to_string();
     let (one, calls) = (write("one.py", "print(1)\n"), write("loop.py", LOOP));
-    let python = which("python3")
-        .unwrap_or_else(|| stop("python3 is not on the PATH"))
-        .display()
-        .to_string();
+    let python = interpreter();
     let with_numpy = environment(&numpy, dir);
     let (log, trace) = (
         dir.join("log").display().to_string(),
@@ -118,6 +115,17 @@ fn groups(dir: &Path) -> Vec<(&'static str, usize, Vec<Contender>)> {
             ],
         ),
     ]
+}
+
+/// The interpreter itself: what is on the PATH may be a script that looks for it.
+fn interpreter() -> String {
+    let output = Command::new("python3")
+        .args(["-I", "-c", "import sys; print(sys.executable)"])
+        .output();
+    match output {
+        Ok(output) if output.status.success() => String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+        other => stop(&format!("python3 does not run: {other:?}")),
+    }
 }
 
 /// The interpreter that has a probe's dependencies, as dig finds it.
