@@ -89,7 +89,7 @@ fn list() -> Result<u8, Failure> {
             table::text(policy.default.to_string()),
             table::number(allowed(Arch::X86_64)),
             table::number(allowed(Arch::Aarch64)),
-            table::text(policy.comment.as_deref().unwrap_or_default()),
+            table::text(gist(policy.comment.as_deref().unwrap_or_default())),
         ]);
     }
     output::stdout(format!("{table}\n").as_bytes())?;
@@ -120,4 +120,10 @@ fn program(bytes: &[u8], name: &str) -> Result<Filter, Failure> {
             bytes.len()
         ))
     })
+}
+
+/// What a comment says first: up to its first colon or full stop; `policy show` has the rest.
+fn gist(comment: &str) -> &str {
+    let end = [": ", ". "].iter().filter_map(|mark| comment.find(mark)).min();
+    &comment[..end.unwrap_or(comment.len())]
 }
