@@ -16,6 +16,7 @@ mod round_trip;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::process::Output;
 
 use serde_json::Value;
 
@@ -83,3 +84,10 @@ fn asking(dir: &Path) -> Option<PathBuf> {
 
 /// The exit code of what was killed by SIGSYS.
 const REFUSED: i32 = 128 + 31;
+
+/// The program in `programs/asks.c` was allowed what it asked for.
+fn answered(output: &Output) {
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(text, "asking\nanswered\n", "{}", said(output));
+    assert_eq!(output.status.code(), Some(0), "{}", said(output));
+}

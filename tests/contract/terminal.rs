@@ -102,6 +102,8 @@ fn a_reader_that_goes_away_is_no_error() {
         &["policy", "show", "python"][..],
         &["doctor"],
         &["policy", "list"],
+        &["dig", "--", "/bin/true"],
+        &["dig", "--json", "--", "/bin/true"],
         &["--help"],
     ] {
         let mut child = callgate(words)

@@ -287,3 +287,24 @@ fn a_uid_that_others_use_is_not_swept() {
         "{outcome:#}"
     );
 }
+
+#[test]
+fn what_a_run_leaves_in_a_built_root_is_gone_for_the_next() {
+    if !available("root", root()) {
+        return;
+    }
+    let dir = scratch();
+    let at = dir.path().join("root");
+    let at = at.to_str().unwrap();
+    let built = crate::support::callgate(["root", "build", at, "--python", "/usr/bin/python3"])
+        .output()
+        .unwrap();
+    assert!(built.status.success(), "{}", said(&built));
+    for tier in ["container", "full"] {
+        let run = |code: &str| outcome(&["--tier", tier, "--root", at], code);
+        let first = run("import os\nos.mkdir('/tmp/d')\nopen('/tmp/d/left', 'w').close()\n");
+        assert_eq!(first["exit_code"], 0, "{first:#}");
+        let second = run("import os\nprint(os.listdir('/tmp'))\n");
+        assert_eq!(second["stdout"], "[]\n", "{second:#}");
+    }
+}

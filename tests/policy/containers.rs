@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
-use super::{REFUSED, asking, numpy, policy, read};
+use super::{REFUSED, answered, asking, numpy, policy, read};
 use crate::support::{available, callgate, expect, probe, root, said, scratch, tool};
 
 /// What crun does itself between loading the filter and executing the program: it closes the file
@@ -135,13 +135,7 @@ fn enforced_by(runtime: &'static str, needs: &[&str]) {
 
     bundle(dir, &root, &[OsStr::new("/asks")], Some(emitted(dir, "p.json")));
     let output = run(runtime, dir);
-    assert_eq!(
-        String::from_utf8_lossy(&output.stdout),
-        "asking\nanswered\n",
-        "{}",
-        said(&output)
-    );
-    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    answered(&output);
 
     expect(
         0,

@@ -44,7 +44,15 @@ pub fn record(request: Request, started: impl FnOnce(Stopper)) -> Result<Trace, 
     started(stopper.clone());
     // A seized tracee runs freely until it is stopped once: without this, the call that executes the
     // probe would be missed. A child that is gone already says so in its report, or by how it ended.
-    let _ = ptrace::interrupt(process.pid());
+    match ptrace::interrupt(process.pid()) {
+        Ok(()) | Err(Errno::ESRCH) => {}
+        Err(errno) => {
+            return Err(DigError::System {
+                what: "PTRACE_INTERRUPT",
+                errno,
+            });
+        }
+    }
     let _ = process.go();
     drop(code);
     let live = Live::new(main);

@@ -58,12 +58,15 @@ pub(crate) fn prepare(run: &Run) -> Result<Prepared, Unready> {
     }
     let plan = match &run.root {
         Root::Directory(dir) => {
-            let ground = Ground::Directory(dir.canonicalize().map_err(failed("root"))?);
+            let dir = dir.canonicalize().map_err(failed("root"))?;
+            if tier == Tier::Container {
+                empty_scratch(&dir).map_err(failed("emptying the scratch directory"))?;
+            }
             return Ok(Prepared {
                 tier,
-                ground,
+                ground: Ground::Directory(dir),
                 identity,
-                notes: Vec::new(),
+                notes: built.map(|built| built.notes).unwrap_or_default(),
                 _claim: claim,
             });
         }

@@ -148,7 +148,8 @@ impl SetUp<'_> {
             keep.push(code);
         }
         steps.push(Step::CloseExcept(keep));
-        // Last, so that no step is asked about: it lets everything pass but the marker.
+        // Last, so that no step is asked about: it lets everything pass but the marker. Without it nobody
+        // would answer the marker, and the prelude would refuse to run the code.
         if self.code.is_some() {
             steps.extend(marker_filter().map(Step::Seccomp));
         }

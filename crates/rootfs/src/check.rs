@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::Entry;
 use crate::elf::{Missing, Needs, closure, parse_all};
-use crate::materialise::Marker;
+use crate::materialise::{Marker, OpenError};
 use crate::plan::Plan;
 use crate::scan::{Candidates, Scan, scan};
 use crate::view::{HostView, View};
@@ -81,9 +81,16 @@ pub fn check_directory(dir: &Path) -> Result<Report, CheckError> {
         source,
     })?;
     let found = scan(Path::new("/"), &dir, Candidates::Executable, &|_| false);
-    let marker = Marker::read(&dir).ok();
+    // Any directory can be checked; in one of ours, the marker names the program to begin with.
+    let (marker, damage) = match Marker::read(&dir) {
+        Ok(marker) => (Some(marker), None),
+        Err(OpenError::NotOurs { .. }) => (None, None),
+        Err(error) => (None, Some(error.to_string())),
+    };
     let main = marker.as_ref().and_then(Marker::main);
-    Ok(resolve_all(&HostView::below(&dir), main, found))
+    let mut report = resolve_all(&HostView::below(&dir), main, found);
+    report.notes.extend(damage);
+    Ok(report)
 }
 
 fn resolve_all(view: &dyn View, main: Option<&Path>, found: Scan) -> Report {
