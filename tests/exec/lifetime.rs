@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::{exec, interpreter, marked, outcome, policy, unique};
-use crate::support::{CALLGATE, callgate, said, scratch};
+use crate::support::{CALLGATE, available, callgate, root, said, scratch};
 
 /// Starts a daemon that has left its session and holds the output, ignores what can be ignored and
 /// stops itself; then one that goes on; then says so and sleeps.
@@ -140,6 +140,9 @@ fn gone(mark: &str) {
 
 #[test]
 fn a_killed_supervisor_leaves_nothing_running() {
+    if !available("root", root()) {
+        return;
+    }
     for tier in ["full", "container"] {
         let mark = unique("mark");
         let (mut child, _dir) = clinging(&["--tier", tier], &mark);
@@ -166,6 +169,9 @@ fn an_interrupted_run_is_ended_in_order() {
 
 #[test]
 fn an_interrupt_from_a_terminal_ends_the_run_in_order_at_every_tier() {
+    if !available("root", root()) {
+        return;
+    }
     // A terminal's Ctrl-C goes to the whole process group: the init must outlive it, to end the rest.
     for tier in ["full", "container"] {
         let mark = unique("mark");
@@ -194,6 +200,9 @@ fn a_time_limit_during_the_set_up_is_a_time_limit() {
 
 #[test]
 fn a_run_leaves_no_mounts_and_no_files_on_the_host() {
+    if !available("root", root()) {
+        return;
+    }
     let dir = scratch();
     let script = dir.path().join("writes.py");
     let temporary = dir.path().join("tmp");
@@ -220,6 +229,9 @@ fn a_run_leaves_no_mounts_and_no_files_on_the_host() {
 
 #[test]
 fn runs_at_the_same_time_have_different_uids() {
+    if !available("root", root()) {
+        return;
+    }
     let dir = scratch();
     let script = dir.path().join("uid.py");
     std::fs::write(
@@ -251,6 +263,9 @@ fn runs_at_the_same_time_have_different_uids() {
 
 #[test]
 fn a_bomb_of_processes_is_held_and_swept() {
+    if !available("root", root()) {
+        return;
+    }
     let dir = scratch();
     let policy = policy(dir.path(), &json!([]));
     let code = "
@@ -286,6 +301,9 @@ time.sleep(600)
 
 #[test]
 fn a_process_that_kills_all_it_can_does_not_outlive_the_run() {
+    if !available("root", root()) {
+        return;
+    }
     let dir = scratch();
     let policy = policy(dir.path(), &json!([]));
     let code = "

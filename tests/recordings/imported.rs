@@ -64,7 +64,7 @@ fn a_log_and_the_table_of_the_same_run_count_the_same() {
     let import = |file: &Path| json(&expect(0, callgate(["dig", "import", "--json"]).arg(file)));
     let (from_log, from_table) = (import(&log_file), import(&table_file));
     let mut returning = counts(&from_log);
-    assert!(returning["openat"].1 > 0, "some fail");
+    assert!(returning.values().any(|(_, errors)| *errors > 0), "some fail");
     returning.remove("exit_group").unwrap();
     assert_eq!(returning, counts(&from_table));
     assert!(
