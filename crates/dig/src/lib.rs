@@ -21,7 +21,9 @@ mod error;
 mod files;
 mod live;
 mod paths;
+mod prepare;
 mod record;
+mod recorder;
 mod request;
 mod sites;
 

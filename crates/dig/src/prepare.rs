@@ -1,0 +1,72 @@
+//! Turns a request into a launch: the command as it is, or the interpreter with the prelude.
+
+use std::ffi::OsString;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use callgate_launch::{Launch, Step, memory_file};
+use callgate_python::prelude;
+use callgate_trace::Python;
+
+use crate::error::DigError;
+use crate::request::{Request, Target};
+
+/// A probe that is ready to start.
+pub(crate) struct Prepared {
+    pub(crate) launch: Launch,
+    pub(crate) command: Vec<String>,
+    pub(crate) python: Option<Python>,
+    pub(crate) script: bool,
+    /// The descriptor that the code comes by; the child has its own copy once it runs.
+    pub(crate) code: Option<OwnedFd>,
+}
+
+/// Makes the launch that a request asks for.
+pub(crate) fn prepare(request: &Request) -> Result<Prepared, DigError> {
+    let env = request.env.iter().map(|(name, value)| {
+        let mut variable = OsString::from(name);
+        variable.push("=");
+        variable.push(value);
+        variable
+    });
+    let text = |s: &OsString| s.to_string_lossy().into_owned();
+    let to_stderr = request.stdout_to_stderr.then_some(Step::Dup { from: 2, to: 1 });
+    match &request.target {
+        Target::Command { program, argv } => Ok(Prepared {
+            launch: Launch::new(program, argv, env)?.steps(to_stderr),
+            command: argv.iter().map(text).collect(),
+            python: None,
+            script: false,
+            code: None,
+        }),
+        Target::Script {
+            interpreter,
+            code,
+            name,
+            args,
+        } => {
+            let fd = memory_file(code).map_err(DigError::Code)?;
+            let number = fd.as_raw_fd();
+            let argv = prelude::command(&interpreter.executable, number, name, args);
+            let launch = Launch::new(&interpreter.executable, &argv, env)?
+                .steps(to_stderr)
+                .step(Step::Dup {
+                    from: number,
+                    to: number,
+                });
+            let mut command = vec![interpreter.executable.display().to_string(), name.clone()];
+            command.extend(args.iter().map(text));
+            let python = Python {
+                executable: interpreter.executable.display().to_string(),
+                version: interpreter.version.to_string(),
+                prefix: interpreter.prefix.display().to_string(),
+            };
+            Ok(Prepared {
+                launch,
+                command,
+                python: Some(python),
+                script: true,
+                code: Some(fd),
+            })
+        }
+    }
+}
