@@ -202,7 +202,7 @@ pub(crate) struct VerifyArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Jumps name their targets: `jeq read(0), 7, 8` goes to 7 if the number is read's, else to 8.
+Jumps name their targets: `jge write(1), 7, 8` goes to 7 if the number is write's or greater, else to 8.
 Exit codes: 0 shown; 1 shown, but the kernel would not load it; 2 bad input.")]
 pub(crate) struct DisasmArgs {
     /// A policy (file or shipped name), or a raw program: 8 bytes per instruction

@@ -1,6 +1,6 @@
 //! `struct seccomp_data`: what a filter sees of a call (linux/seccomp.h).
 
-use callgate_abi::Syscall;
+use callgate_abi::{Arch, Syscall};
 
 /// A call as a filter sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +24,11 @@ impl SeccompData {
             instruction_pointer: 0,
             args,
         }
+    }
+
+    /// The call with this number through an architecture's own entry.
+    pub(crate) fn native(arch: Arch, nr: u32, args: [u64; 6]) -> Self {
+        Self::new(Syscall::new(arch.abi(), nr), args)
     }
 
     /// The 32-bit word at this offset, a multiple of 4 below 64. Both architectures are little-endian:

@@ -29,11 +29,21 @@ impl Program {
 
     /// The value that the program returns for a call (`SECCOMP_RET_*` with its data).
     pub fn run(&self, data: &SeccompData) -> u32 {
+        self.execute(data).0
+    }
+
+    /// How many instructions the program executes for a call.
+    pub fn count(&self, data: &SeccompData) -> usize {
+        self.execute(data).1
+    }
+
+    fn execute(&self, data: &SeccompData) -> (u32, usize) {
         let (mut a, mut x, mut memory) = (0u32, 0u32, [0u32; 16]);
-        let mut pc = 0;
+        let (mut pc, mut executed) = (0, 0);
         // Jumps only go forward and the last instruction returns (both checked): this ends.
         while let Some(op) = self.0.get(pc) {
             pc += 1;
+            executed += 1;
             match *op {
                 Op::Load(offset) => a = data.word(offset),
                 Op::Immediate(k) => a = k,
@@ -48,7 +58,7 @@ impl Program {
                 Op::Compute(alu, source) => match alu.apply(a, source.value(x)) {
                     Some(value) => a = value,
                     // The kernel ends a program that divides by zero with 0, which kills the thread.
-                    None => return 0,
+                    None => return (0, executed),
                 },
                 Op::Always(skip) => pc += skip,
                 Op::Jump {
@@ -59,11 +69,11 @@ impl Program {
                 } => {
                     pc += if test.holds(a, source.value(x)) { yes } else { no };
                 }
-                Op::Return(k) => return k,
-                Op::ReturnAccumulator => return a,
+                Op::Return(k) => return (k, executed),
+                Op::ReturnAccumulator => return (a, executed),
             }
         }
-        Action::KillProcess.ret()
+        (Action::KillProcess.ret(), executed)
     }
 }
 
@@ -92,7 +102,7 @@ impl Source {
 }
 
 impl Test {
-    fn holds(self, a: u32, b: u32) -> bool {
+    pub(crate) fn holds(self, a: u32, b: u32) -> bool {
         match self {
             Self::Equal => a == b,
             Self::Greater => a > b,

@@ -34,7 +34,7 @@ pub(crate) enum Source {
     Index,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Test {
     Equal,
     Greater,

@@ -1,21 +1,28 @@
-//! Policy → filters: a short stack of BPF programs by seccompiler, linked into one.
+//! Policy → filter: a short stack of BPF programs by seccompiler, linked into one.
 //!
 //! A seccompiler filter knows one action for a match and one for all else, so a policy becomes several
-//! filters of which the kernel takes the most restrictive answer:
-//! - a guard, which kills calls through another architecture's entry and, on amd64, x32's;
+//! filters of which the most restrictive answer counts:
 //! - the base: what some rule treats more softly than the default passes, all else gets the default;
 //! - one filter per further action: what its rules match gets it, all else passes.
 //!
+//! What is loaded is one program (`link`): it kills calls through another architecture's entry and, on
+//! amd64, x32's; finds the number by a binary search (`graph`, `layout`); and then does what is left of
+//! the stack for that number (`specialise`).
+//!
 //! Faults of seccompiler 0.5.0 that this steers around: an unconditional rule beside a conditional one
 //! for the same call compiles to the conditional alone (normalised away here); its table of names is
-//! older than the kernel's (only numbers are given to it); x32 passes its architecture check (the guard);
-//! the two actions of a filter must differ (they do by construction).
+//! older than the kernel's (only numbers are given to it); x32 passes its architecture check (the head);
+//! the two actions of a filter must differ (they do by construction); its programs ask for one call after
+//! the other, which costs hundreds of instructions for a late one (the search).
 
+mod graph;
 mod guard;
+mod layout;
 mod link;
 mod program;
+mod specialise;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use callgate_abi::{Action, Arch, BPF_MAXINSNS, Filter};
 
@@ -54,13 +61,22 @@ pub enum CompileError {
         /// Its reason.
         source: seccompiler::BackendError,
     },
+    /// seccompiler wrote an instruction that it did not write before.
+    #[error("linking the filters for {arch}: seccompiler wrote an instruction that callgate does not know")]
+    Link {
+        /// The architecture.
+        arch: Arch,
+    },
 }
 
 /// What a policy compiles to on one architecture.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compiled {
     arch: Arch,
+    /// The more restrictive first.
     filters: Vec<Filter>,
+    /// Every number that they name.
+    numbers: BTreeSet<u32>,
 }
 
 impl Compiled {
@@ -69,19 +85,19 @@ impl Compiled {
         self.arch
     }
 
-    /// The stack, the most restrictive filter first. To load it filter by filter, begin with the last one:
-    /// the kernel asks the newest first, and of two errnos it keeps the first.
-    pub fn filters(&self) -> &[Filter] {
-        &self.filters
-    }
-
-    /// The stack as one program, which answers as the stack does: where one filter lets a call pass, the
-    /// next is asked.
+    /// The program to load.
     ///
     /// # Errors
-    /// [`CompileError::TooLong`] if the kernel would not take it.
+    /// [`CompileError::TooLong`] if the kernel would not take it, [`CompileError::Link`] if seccompiler
+    /// changed.
     pub fn link(&self) -> Result<Filter, CompileError> {
-        link::link(self.arch, &self.filters)
+        let arch = self.arch;
+        let linked =
+            link::link(arch, &self.filters, &self.numbers, None).ok_or(CompileError::Link { arch })?;
+        match linked.0.len() {
+            instructions if instructions > BPF_MAXINSNS => Err(CompileError::TooLong { arch, instructions }),
+            _ => Ok(linked),
+        }
     }
 }
 
@@ -123,11 +139,9 @@ pub fn compile(policy: &Policy, arch: Arch) -> Result<Compiled, CompileError> {
     }
     // Stable: of two filters with one action, either order answers the same.
     filters.sort_by_key(|(action, _)| std::cmp::Reverse(*action));
-    let guard = guard::guard(arch);
     Ok(Compiled {
         arch,
-        filters: std::iter::once(guard)
-            .chain(filters.into_iter().map(|(_, f)| f))
-            .collect(),
+        filters: filters.into_iter().map(|(_, filter)| filter).collect(),
+        numbers: by_action.values().flat_map(BTreeMap::keys).copied().collect(),
     })
 }

@@ -28,7 +28,7 @@ pub struct Proof {
 /// Programs that are loaded together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProvedProgram {
-    /// `the linked program`, or what it was called.
+    /// `the program`, or what it was called.
     pub name: String,
     /// The length of each, in instructions, in the order in which they are loaded.
     pub instructions: Vec<usize>,

@@ -10,31 +10,7 @@ use callgate_policy::{Policy, Rule, compile, edges, emit};
 use crate::{load, not_run};
 
 /// Reads OCI JSON of one architecture and writes libseccomp's BPF; exits with 77 without the bindings.
-const ORACLE: &str = r#"
-import json, sys
-try:
-    import seccomp as s
-except ImportError:
-    sys.exit(77)
-action = {"SCMP_ACT_ALLOW": s.ALLOW, "SCMP_ACT_KILL_PROCESS": s.KILL_PROCESS, "SCMP_ACT_LOG": s.LOG, "SCMP_ACT_TRAP": s.TRAP}
-op = {"SCMP_CMP_" + n: getattr(s, n) for n in ("EQ", "NE", "LT", "LE", "GE", "GT", "MASKED_EQ")}
-def act(name, errno):
-    return s.ERRNO(1 if errno is None else errno) if name == "SCMP_ACT_ERRNO" else action[name]
-def arg(a):
-    both = (a["value"], a["valueTwo"]) if a["op"] == "SCMP_CMP_MASKED_EQ" else (a["value"],)
-    return s.Arg(a["index"], op[a["op"]], *both)
-oci = json.load(sys.stdin)
-f = s.SyscallFilter(act(oci["defaultAction"], oci.get("defaultErrnoRet")))
-arch = {"SCMP_ARCH_X86_64": s.Arch.X86_64, "SCMP_ARCH_AARCH64": s.Arch.AARCH64}[oci["architectures"][0]]
-if not f.exist_arch(arch):
-    f.add_arch(arch)
-    f.remove_arch(s.Arch())
-f.set_attr(s.Attr.ACT_BADARCH, s.KILL_PROCESS)
-for rule in oci["syscalls"]:
-    for name in rule["names"]:
-        f.add_rule(act(rule["action"], rule.get("errnoRet")), name, *map(arg, rule.get("args", [])))
-f.export_bpf(sys.stdout)
-"#;
+const ORACLE: &str = include_str!("libseccomp.py");
 
 /// libseccomp's program for the policy; nothing if it is not installed.
 fn oracle(policy: &Policy, arch: Arch) -> Option<Filter> {

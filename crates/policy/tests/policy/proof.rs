@@ -1,6 +1,7 @@
 //! Compiled filters, run by the interpreter, against the policy's own meaning.
 
 use callgate_abi::{Action, Arch, ArgCondition, CompareOp};
+use callgate_policy::bpf::{Program, SeccompData};
 use callgate_policy::{CompileError, Policy, Rule, Verifier, compile, shipped, verify};
 
 use crate::load;
@@ -128,10 +129,22 @@ fn a_policy_over_4096_instructions_is_an_error_that_says_how_many() {
         "{error}"
     );
     // Each filter alone is short enough, the linked program is not.
-    let mut policy = many(250);
-    policy
-        .rules
-        .extend((0..250).map(|i| Rule::new(Action::Errno(1), ["prctl"]).when([arg(0, CompareOp::Eq, i)])));
+    let masked = |action, name, i: u64| {
+        Rule::new(action, [name]).when([arg(
+            1,
+            CompareOp::MaskedEq(0x1_0000_0001 * (i | 1 << 12)),
+            i << 32 | i,
+        )])
+    };
+    let mut policy = Policy::new(Action::Allow);
+    policy.rules = (0..400)
+        .flat_map(|i| {
+            [
+                masked(Action::Trap, "ioctl", i),
+                masked(Action::Errno(1), "prctl", i),
+            ]
+        })
+        .collect();
     let compiled = compile(&policy, Arch::X86_64).unwrap();
     let error = compiled.link().unwrap_err();
     assert!(
@@ -142,6 +155,29 @@ fn a_policy_over_4096_instructions_is_an_error_that_says_how_many() {
         .unwrap()
         .check_edges(16)
         .unwrap();
+}
+
+#[test]
+fn a_call_is_found_in_a_few_steps_and_its_argument_is_loaded_once_however_many_rules_it_has() {
+    let policy = load("python");
+    for arch in Arch::ALL {
+        let filter = compile(&policy, arch).unwrap().link().unwrap();
+        let program = Program::new(&filter).unwrap();
+        assert!(filter.0.len() < 200, "{arch}: {} instructions", filter.0.len());
+        for call in arch.calls() {
+            let executed = program.count(&SeccompData::new(call, [0; 6]));
+            assert!(executed <= 24, "{call} on {arch}: {executed} instructions");
+        }
+    }
+    let families = (0..100).map(|i| Rule::new(Action::Allow, ["socket"]).when([arg(0, CompareOp::Eq, i)]));
+    let policy = Policy {
+        rules: families.collect(),
+        ..Policy::new(Action::Errno(97))
+    };
+    let filter = compile(&policy, Arch::X86_64).unwrap().link().unwrap();
+    let loads = filter.0.iter().filter(|i| i.code == 0x20).count();
+    assert_eq!(loads, 4, "architecture, number, two halves");
+    verify(&policy, Arch::X86_64).unwrap();
 }
 
 #[test]
