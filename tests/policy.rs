@@ -5,6 +5,7 @@
 //! - [`refusals`]: bad input, and files that can't be written;
 //! - [`containers`]: the emitted OCI file under crun and runc;
 //! - [`bubblewrap`]: the emitted BPF under `bwrap --seccomp`;
+//! - [`unknown`]: numbers above the newest known call;
 //! - [`round_trip`]: a call is taken out, refused, allowed by the remedy, and the probe runs again.
 
 mod bubblewrap;
@@ -13,6 +14,7 @@ mod containers;
 mod making;
 mod refusals;
 mod round_trip;
+mod unknown;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};

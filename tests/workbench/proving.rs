@@ -95,7 +95,7 @@ fn disasm_names_the_calls_of_a_policy_and_of_the_same_program_as_a_raw_file() {
     let dir = scratch();
     let file = policy(dir.path(), "small.json", ALLOW_READ);
     let raw = dir.path().join("small.program");
-    for (arch, read) in [("amd64", "jge write(1), "), ("arm64", "jeq read(63), ")] {
+    for (arch, read) in [("amd64", "jge write(1), "), ("arm64", "jge read(63), ")] {
         let of_policy = run(0, &["policy", "disasm", word(&file), "--arch", arch]);
         assert!(
             of_policy.contains(read) && of_policy.contains("ret KILL_PROCESS"),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +65,13 @@ impl Arch {
     /// [`UnknownName`] if this machine has no such call.
     pub fn call(self, name: &str) -> Result<Syscall, UnknownName> {
         Syscall::named(self.abi(), name)
+    }
+
+    /// The greatest number that has a name on this machine: what lies above it came with later kernels.
+    pub fn newest(self) -> u32 {
+        static NEWEST: OnceLock<[u32; 2]> = OnceLock::new();
+        let greatest = |arch: Self| arch.calls().map(Syscall::nr).max().unwrap_or_default();
+        NEWEST.get_or_init(|| Self::ALL.map(greatest))[self as usize]
     }
 
     /// Every call that has a name on this machine, by number.

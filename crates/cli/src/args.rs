@@ -15,7 +15,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use dig::{DigArgs, DigCommand, ImportArgs, MergeArgs, RecordArgs, ShowTraceArgs, TraceOutput};
 pub(crate) use policy::{
     CombineArgs, DefaultArg, DenyArgs, DiffArgs, DisasmArgs, EditArgs, EmitArgs, ExplainArgs, Format,
-    LintArgs, NewArgs, NumbersArgs, PolicyCommand, ShowArgs, VerifyArgs,
+    LintArgs, NewArgs, NumbersArgs, PolicyCommand, ShowArgs, UnknownArg, VerifyArgs,
 };
 
 /// Which system calls does this program need, and will it run when only those are open?

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use callgate_abi::{Action, Arch, ArgCondition, Syscall};
 
 use crate::compare::points;
-use crate::{Policy, Rule, Verdict, names};
+use crate::{Policy, Rule, Unknown, Verdict, names};
 
 /// How two answers become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +95,19 @@ pub fn combine(first: &Policy, second: &Policy, how: Combination) -> Result<Comb
         }
     }
     let mut notes = Vec::new();
+    let [a, b] = [first, second].map(|policy| policy.unknown.action(policy.default));
+    let newer = how.of(a, b);
+    result.unknown = match newer == result.default {
+        true => Unknown::Default,
+        false => Unknown::Enosys,
+    };
+    let made = result.unknown.action(result.default);
+    if made != newer {
+        notes.push(format!(
+            "numbers above the newest known call get {made}; {newer} would be the {}",
+            how.name()
+        ));
+    }
     if (&first.flags, &first.listener_path) != (&second.flags, &second.listener_path) {
         notes.push("the filter flags and the listener are the first policy's".to_owned());
     }
@@ -336,6 +349,41 @@ mod tests {
             answers(&combine(&a, &b, Combination::Merge).unwrap().policy),
             [true, true, true]
         );
+    }
+
+    #[test]
+    fn numbers_above_the_newest_get_the_softer_answer_in_a_merge_and_the_harder_in_an_intersection() {
+        let with = |default, unknown| Policy {
+            unknown,
+            ..Policy::new(default)
+        };
+        let (kill, perm) = (Action::KillProcess, Action::Errno(1));
+        let (ours, theirs) = (with(kill, Unknown::Enosys), with(kill, Unknown::Default));
+        let made = |a: &Policy, b: &Policy, how| combine(a, b, how).unwrap();
+        assert_eq!(
+            made(&ours, &theirs, Combination::Merge).policy.unknown,
+            Unknown::Enosys
+        );
+        assert_eq!(
+            made(&ours, &theirs, Combination::Intersect).policy.unknown,
+            Unknown::Default
+        );
+        assert_eq!(
+            made(&ours, &ours, Combination::Intersect).policy.unknown,
+            Unknown::Enosys
+        );
+        let soft = with(perm, Unknown::Default);
+        assert_eq!(
+            made(&ours, &soft, Combination::Merge).policy.unknown,
+            Unknown::Default
+        );
+        assert_eq!(
+            made(&ours, &soft, Combination::Intersect).policy.unknown,
+            Unknown::Enosys
+        );
+        let open = made(&with(Action::Allow, Unknown::Enosys), &soft, Combination::Merge);
+        assert_eq!(open.policy.unknown, Unknown::Enosys);
+        assert!(open.notes[0].contains("would be the merge"), "{:?}", open.notes);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use callgate_abi::{Action, Arch, CompareOp, Syscall};
 
 use crate::verify::{conditional, edges};
-use crate::{Policy, Verdict};
+use crate::{Policy, Unknown, Verdict};
 
 /// A call that two policies decide differently.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +26,8 @@ const MOST_VALUES: usize = 4096;
 const MOST_POINTS: usize = 1 << 20;
 
 /// The calls that two policies decide differently on one architecture, by number; the first number without
-/// a name is asked too, for all of its kind.
+/// a name is asked too, for all of its kind, and the first above the newest known where a policy treats
+/// those otherwise.
 ///
 /// Calls with conditions are compared at every combination of their boundary values, from both policies,
 /// with masks satisfied singly and together. That decides comparisons of whole values; masks that overlap
@@ -37,6 +38,12 @@ pub fn compare(first: &Policy, second: &Policy, arch: Arch) -> Vec<Difference> {
         .find(|call| call.known_name().is_none());
     let mut calls: BTreeSet<Syscall> = arch.calls().collect();
     calls.extend(unnamed);
+    if [first, second]
+        .iter()
+        .any(|policy| policy.unknown != Unknown::Default)
+    {
+        calls.insert(Syscall::new(arch.abi(), arch.newest() + 1));
+    }
     calls
         .into_iter()
         .filter_map(|call| difference(first, second, call, arch))

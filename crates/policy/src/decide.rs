@@ -66,7 +66,8 @@ fn native(call: Syscall) -> Option<Arch> {
 
 impl Policy {
     /// What the call gets with these arguments: the most restrictive action of all rules that match it,
-    /// as the kernel chooses among stacked filters; [`Policy::default`] where none matches.
+    /// as the kernel chooses among stacked filters; [`Policy::default`] where none matches, and what
+    /// [`Policy::unknown`] says for numbers above the newest known.
     ///
     /// Calls through compatibility entries (i386, x32, 32-bit arm) always get
     /// [`Action::KillProcess`]: their numbers mean other calls.
@@ -75,7 +76,7 @@ impl Policy {
             return Action::KillProcess;
         };
         let Some(name) = call.known_name() else {
-            return self.default;
+            return self.unnamed(arch, call.nr());
         };
         self.rules
             .iter()
@@ -91,7 +92,7 @@ impl Policy {
             return Verdict::Always(Action::KillProcess);
         };
         let Some(name) = call.known_name() else {
-            return Verdict::Always(self.default);
+            return Verdict::Always(self.unnamed(arch, call.nr()));
         };
         let (open, conditional): (Vec<&Rule>, Vec<&Rule>) = self
             .rules
@@ -181,6 +182,24 @@ mod tests {
             policy.decide(Syscall::new(Abi::X86_64, 999), &[0; 6]),
             Action::Allow
         );
+    }
+
+    #[test]
+    fn numbers_above_the_newest_get_enosys_if_asked_and_a_gap_below_it_gets_the_default() {
+        let mut policy = Policy::new(Action::Allow);
+        policy.unknown = crate::Unknown::Enosys;
+        for arch in Arch::ALL {
+            let decide = |nr| policy.decide(Syscall::new(arch.abi(), nr), &[0; 6]);
+            assert!(Syscall::new(arch.abi(), arch.newest()).known_name().is_some());
+            let gap = (0..arch.newest()).find(|nr| Syscall::new(arch.abi(), *nr).known_name().is_none());
+            assert_eq!(decide(gap.unwrap()), Action::Allow);
+            assert_eq!(decide(arch.newest()), Action::Allow);
+            assert_eq!(decide(arch.newest() + 1), Action::Errno(38));
+            assert_eq!(decide(Abi::X32_BIT - 1), Action::Errno(38));
+            crate::verify(&policy, arch).unwrap();
+        }
+        let x32 = Syscall::new(Abi::X86_64, Abi::X32_BIT | 9999);
+        assert_eq!(policy.decide(x32, &[0; 6]), Action::KillProcess);
     }
 
     #[test]

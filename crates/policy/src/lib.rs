@@ -14,7 +14,8 @@
 //!   [`equivalents`] says what libc calls on the other architecture;
 //! - [`compare`] and [`diff_policies`] compare policies by what they decide, [`combine`] makes one of two,
 //!   [`mod@lint`] finds what is dangerous or broken in one, [`explain()`] tells all that is known of a call;
-//! - [`disassemble`] shows a program with names, also a foreign one;
+//! - [`disassemble`] shows a program with names, also a foreign one, and [`verdicts`] what it answers to
+//!   each call;
 //! - [`shipped`] has the policies that come with the program, [`emit`] the formats of other tools.
 //!
 //! ```
@@ -56,10 +57,12 @@ mod names;
 mod notes;
 mod oci;
 mod parse;
+mod partial;
 mod remedy;
 pub mod shipped;
 mod siblings;
 mod translate;
+mod verdicts;
 mod verify;
 mod write;
 
@@ -72,10 +75,11 @@ pub use derive::{Derived, Recipe, from_traces};
 pub use diff::{ArchDiff, DiffEntry, Observed, ObservedCall, diff, diff_policies};
 pub use disasm::{Line, disassemble};
 pub use explain::{ExplainError, Explanation, Instead, RiskNote, explain};
-pub use model::{Policy, Rule};
+pub use model::{Policy, Rule, Unknown};
 pub use names::{UnknownCall, check as known_name};
 pub use parse::{MAX_BYTES, PolicyError};
 pub use remedy::{Remedy, remedy};
 pub use siblings::siblings;
 pub use translate::{Equivalent, equivalents};
+pub use verdicts::{Answer, Entry, Verdicts, verdicts};
 pub use verify::{Counterexample, Proof, ProvedProgram, Verifier, VerifyError, edges, verify};

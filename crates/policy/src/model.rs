@@ -13,6 +13,8 @@ pub struct Policy {
     pub comment: Option<String>,
     /// The action for calls that no rule matches.
     pub default: Action,
+    /// What numbers get that are newer than the tables.
+    pub unknown: Unknown,
     /// The architectures that the file names (`SCMP_ARCH_*`), in its order. They are kept for the tools
     /// that read the file; callgate compiles for amd64 and arm64 and refuses compatibility entries
     /// whatever stands here ([`Policy::notes`] says so).
@@ -25,6 +27,28 @@ pub struct Policy {
     pub listener_metadata: Option<String>,
     /// The rules. Their order decides nothing; it is kept for readers.
     pub rules: Vec<Rule>,
+}
+
+/// What a number gets that is above the newest known call of its architecture
+/// ([`Arch::newest`]). On disk it is `"x-callgate": {"unknown": "enosys"}`, which OCI runtimes ignore.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unknown {
+    /// [`Policy::default`], as every call without a rule.
+    #[default]
+    Default,
+    /// ENOSYS, as from a kernel that does not have the call yet: libc falls back to an older one.
+    Enosys,
+}
+
+impl Unknown {
+    /// What such a number gets under this default.
+    pub fn action(self, default: Action) -> Action {
+        const ENOSYS: u16 = 38;
+        match self {
+            Self::Default => default,
+            Self::Enosys => Action::Errno(ENOSYS),
+        }
+    }
 }
 
 /// One action for some calls, if all of its conditions hold.
@@ -49,11 +73,20 @@ impl Policy {
         Self {
             comment: None,
             default,
+            unknown: Unknown::Default,
             architectures: Arch::ALL.iter().map(|arch| arch.scmp_name().to_owned()).collect(),
             flags: Vec::new(),
             listener_path: None,
             listener_metadata: None,
             rules: Vec::new(),
+        }
+    }
+
+    /// What a number without a name gets on this architecture.
+    pub(crate) fn unnamed(&self, arch: Arch, nr: u32) -> Action {
+        match nr > arch.newest() {
+            true => self.unknown.action(self.default),
+            false => self.default,
         }
     }
 

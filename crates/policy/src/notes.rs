@@ -2,7 +2,7 @@
 
 use callgate_abi::Arch;
 
-use crate::{Policy, names};
+use crate::{Policy, Unknown, names};
 
 impl Policy {
     /// Where callgate reads the policy otherwise than other tools may, and what of it has no effect here.
@@ -30,6 +30,13 @@ impl Policy {
                     arch.scmp_name()
                 ));
             }
+        }
+        if self.unknown == Unknown::Enosys {
+            notes.push(
+                "numbers above the newest known call get ENOSYS here (x-callgate); crun and libseccomp give them the \
+                 default action, and runc its own ENOSYS above the greatest number of the file"
+                    .to_owned(),
+            );
         }
         for (index, rule) in self.rules.iter().enumerate() {
             if let Some(arg) = (0..6).find(|i| rule.args.iter().filter(|arg| arg.index() == *i).count() > 1) {

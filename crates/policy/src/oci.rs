@@ -6,7 +6,7 @@
 use callgate_abi::{Action, ArgCondition, CompareOp};
 use serde::{Deserialize, Serialize};
 
-use crate::{Rule, names};
+use crate::{Rule, Unknown, names};
 
 /// The whole file.
 #[derive(Serialize, Deserialize)]
@@ -27,8 +27,42 @@ pub(crate) struct File {
     pub listener_path: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listener_metadata: Option<String>,
+    /// What only callgate understands; runtimes ignore keys that they don't know.
+    #[serde(default, rename = "x-callgate", skip_serializing_if = "Option::is_none")]
+    pub own: Option<Own>,
     #[serde(default)]
     pub syscalls: Option<Vec<FileRule>>,
+}
+
+/// callgate's own part of the file.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Own {
+    pub unknown: UnknownWord,
+}
+
+/// [`Unknown`] as the file has it.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum UnknownWord {
+    Default,
+    Enosys,
+}
+
+impl Own {
+    /// Nothing is written for what is so without it.
+    pub fn of(unknown: Unknown) -> Option<Self> {
+        (unknown == Unknown::Enosys).then_some(Self {
+            unknown: UnknownWord::Enosys,
+        })
+    }
+
+    pub fn unknown(own: Option<Self>) -> Unknown {
+        match own.map(|own| own.unknown) {
+            Some(UnknownWord::Enosys) => Unknown::Enosys,
+            Some(UnknownWord::Default) | None => Unknown::Default,
+        }
+    }
 }
 
 /// moby's pairs of an architecture and the entries that come with it.

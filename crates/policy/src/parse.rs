@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use callgate_abi::{Action, Arch};
 
 use crate::Policy;
-use crate::oci::File;
+use crate::oci::{File, Own};
 
 /// The longest text that is read as a policy. Docker's default profile is 15 KB.
 pub const MAX_BYTES: usize = 16 * 1024 * 1024;
@@ -93,6 +93,7 @@ impl Policy {
         let policy = Self {
             comment: file.comment,
             default,
+            unknown: Own::unknown(file.own),
             architectures,
             flags: file.flags.unwrap_or_default(),
             listener_path: file.listener_path,

@@ -1,7 +1,7 @@
 //! Policy → text: the same file, in a stable form.
 
 use crate::Policy;
-use crate::oci::{ActionName, File, FileRule, ScmpArch};
+use crate::oci::{ActionName, File, FileRule, Own, ScmpArch};
 
 impl Policy {
     /// The policy as its file: indented OCI JSON, one object per rule, with a newline at the end.
@@ -24,6 +24,7 @@ impl Policy {
             flags: (!self.flags.is_empty()).then(|| self.flags.clone()),
             listener_path: self.listener_path.clone(),
             listener_metadata: self.listener_metadata.clone(),
+            own: Own::of(self.unknown),
             syscalls: Some(self.rules.iter().cloned().map(FileRule).collect()),
         };
         let mut text = serde_json::to_string_pretty(&file)?;

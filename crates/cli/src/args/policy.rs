@@ -80,9 +80,21 @@ pub(crate) struct NewArgs {
     /// What happens to calls that no rule names [default: kill]
     #[arg(long, value_enum, value_name = "ACTION", conflicts_with = "base")]
     pub(crate) default: Option<DefaultArg>,
+    /// What numbers get that are above the newest known call, as later kernels have them [default: the
+    /// default action, or what the base says]
+    #[arg(long, value_enum, value_name = "ANSWER")]
+    pub(crate) unknown: Option<UnknownArg>,
     /// Write the policy to this file; - (the default) is standard output
     #[arg(short, long, value_name = "FILE", default_value = "-")]
     pub(crate) output: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum UnknownArg {
+    /// The default action, as every call without a rule
+    Default,
+    /// ENOSYS, as from an older kernel: a newer libc falls back instead of dying
+    Enosys,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -27,6 +27,11 @@ impl Program {
         check::check(&filter.0).map(Self)
     }
 
+    /// The operations.
+    pub(crate) fn ops(&self) -> &[Op] {
+        &self.0
+    }
+
     /// The value that the program returns for a call (`SECCOMP_RET_*` with its data).
     pub fn run(&self, data: &SeccompData) -> u32 {
         self.execute(data).0

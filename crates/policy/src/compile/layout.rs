@@ -2,8 +2,8 @@
 
 use callgate_abi::Instruction;
 
-use super::graph::{Graph, Node, Place};
 use crate::bpf::{Test, instruction};
+use crate::partial::{Graph, Node, Place};
 
 // linux/bpf_common.h
 const LOAD: u16 = 0x20;

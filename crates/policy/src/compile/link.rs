@@ -2,17 +2,17 @@
 //! the stack once the number is known.
 //!
 //! seccompiler compares the number with one call after the other; a call late in the list costs hundreds
-//! of instructions. Here the stack is followed once for every number that it names ([`specialise`]), and
+//! of instructions. Here the stack is followed once for every number that it names ([`partial`]), and
 //! what remains, mostly a return, is reached by a binary search, in some ten comparisons.
 
 use std::collections::BTreeSet;
 
 use callgate_abi::{Action, Arch, BPF_MAXINSNS, Filter};
 
-use super::graph::{Graph, Place};
 use super::guard::{arch_check, head};
-use super::{layout, specialise};
+use super::layout;
 use crate::bpf::{Op, Test, decode, instruction};
+use crate::partial::{self, Graph, Known, Place};
 
 const RETURN: u16 = 0x06;
 const JUMP: u16 = 0x05;
@@ -59,7 +59,7 @@ pub(super) fn link(
         .collect::<Option<_>>()?;
     let program = |facts| {
         let mut graph = Graph::default();
-        let root = tree(&mut graph, &ops, numbers, above, facts)?;
+        let root = tree(&mut graph, arch, &ops, numbers, above, facts)?;
         let mut program = head(arch);
         program.extend(layout::layout(&graph, root));
         Some(Filter(program))
@@ -75,6 +75,7 @@ pub(super) fn link(
 /// The search over the numbers, down to what each gets.
 fn tree(
     graph: &mut Graph,
+    arch: Arch,
     ops: &[Op],
     numbers: &BTreeSet<u32>,
     above: Option<(u32, Action)>,
@@ -82,10 +83,17 @@ fn tree(
 ) -> Option<Place> {
     // The stack asks only whether the number is one that it names: one other stands for all others.
     let other = (0..u32::MAX).rev().find(|nr| !numbers.contains(nr))?;
-    let rest = specialise::body(graph, ops, other, facts)?;
+    let body = |graph: &mut Graph, nr| {
+        let known = Known {
+            audit: arch.audit(),
+            nr,
+        };
+        partial::body(graph, ops, known, facts)
+    };
+    let rest = body(graph, other)?;
     let mut ranges: Vec<(u32, Place)> = vec![(0, rest)];
     for nr in numbers {
-        let own = specialise::body(graph, ops, *nr, facts)?;
+        let own = body(graph, *nr)?;
         ranges.push((*nr, own));
         ranges.extend(nr.checked_add(1).map(|next| (next, rest)));
     }

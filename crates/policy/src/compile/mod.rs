@@ -6,8 +6,8 @@
 //! - one filter per further action: what its rules match gets it, all else passes.
 //!
 //! What is loaded is one program (`link`): it kills calls through another architecture's entry and, on
-//! amd64, x32's; finds the number by a binary search (`graph`, `layout`); and then does what is left of
-//! the stack for that number (`specialise`).
+//! amd64, x32's; finds the number by a binary search (`layout`); and then does what is left of the stack
+//! for that number (`partial`).
 //!
 //! Faults of seccompiler 0.5.0 that this steers around: an unconditional rule beside a conditional one
 //! for the same call compiles to the conditional alone (normalised away here); its table of names is
@@ -15,12 +15,10 @@
 //! the two actions of a filter must differ (they do by construction); its programs ask for one call after
 //! the other, which costs hundreds of instructions for a late one (the search).
 
-mod graph;
 mod guard;
 mod layout;
 mod link;
 mod program;
-mod specialise;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -77,6 +75,8 @@ pub struct Compiled {
     filters: Vec<Filter>,
     /// Every number that they name.
     numbers: BTreeSet<u32>,
+    /// What all numbers above the first get, if that is not what other numbers without a rule get.
+    above: Option<(u32, Action)>,
 }
 
 impl Compiled {
@@ -93,7 +93,7 @@ impl Compiled {
     pub fn link(&self) -> Result<Filter, CompileError> {
         let arch = self.arch;
         let linked =
-            link::link(arch, &self.filters, &self.numbers, None).ok_or(CompileError::Link { arch })?;
+            link::link(arch, &self.filters, &self.numbers, self.above).ok_or(CompileError::Link { arch })?;
         match linked.0.len() {
             instructions if instructions > BPF_MAXINSNS => Err(CompileError::TooLong { arch, instructions }),
             _ => Ok(linked),
@@ -142,6 +142,8 @@ pub fn compile(policy: &Policy, arch: Arch) -> Result<Compiled, CompileError> {
     Ok(Compiled {
         arch,
         filters: filters.into_iter().map(|(_, filter)| filter).collect(),
+        above: (policy.unnamed(arch, u32::MAX) != policy.default)
+            .then(|| (arch.newest(), policy.unnamed(arch, u32::MAX))),
         numbers: by_action.values().flat_map(BTreeMap::keys).copied().collect(),
     })
 }

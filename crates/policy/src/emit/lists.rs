@@ -39,6 +39,7 @@ pub(super) fn lost(policy: &Policy, arch: Arch) -> Vec<String> {
     if policy.default != Action::KillProcess {
         lost.push(format!("the default is {}; there it is kill", policy.default));
     }
+    lost.extend(super::unknown_lost(policy, Action::KillProcess));
     for call in arch.calls() {
         match policy.verdict(call) {
             Verdict::Always(action) if action == policy.default || action == Action::Allow => {}

@@ -8,7 +8,7 @@ mod lists;
 mod oci;
 mod seccompiler;
 
-use callgate_abi::Arch;
+use callgate_abi::{Action, Arch};
 
 pub use dify::dify;
 pub use lists::{list_names, list_numbers, numbers};
@@ -35,6 +35,12 @@ pub struct Emitted {
     pub text: String,
     /// What the policy says and the text can't, one sentence each.
     pub lost: Vec<String>,
+}
+
+/// What a format loses that has one answer for all numbers it does not name, known or not.
+fn unknown_lost(policy: &Policy, there: Action) -> Option<String> {
+    let here = policy.unknown.action(there);
+    (here != there).then(|| format!("numbers above the newest known call get {here}; there {there}"))
 }
 
 /// The program as bytes, as `bwrap --seccomp FD` reads it: 8 per instruction, little-endian.

@@ -25,6 +25,7 @@ pub fn seccompiler(policy: &Policy, arch: Arch) -> Result<Emitted, EmitError> {
             policy.default
         ));
     }
+    lost.extend(super::unknown_lost(policy, policy.default));
     for call in arch.calls() {
         match policy.verdict(call) {
             Verdict::Always(action) if action == policy.default => {}

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use callgate_abi::{Action, Arch, Syscall, UnknownName, errno_number};
-use callgate_policy::{Combination, Derived, Recipe, combine};
+use callgate_policy::{Combination, Derived, Recipe, Unknown, combine};
 use callgate_trace::{EndingKind, Phase, Trace};
 
 use super::{warn, write};
-use crate::args::{CombineArgs, DefaultArg, DenyArgs, EditArgs, NewArgs};
+use crate::args::{CombineArgs, DefaultArg, DenyArgs, EditArgs, NewArgs, UnknownArg};
 use crate::failure::Failure;
 use crate::input;
 
@@ -27,7 +27,10 @@ pub(super) fn new(args: &NewArgs) -> Result<u8, Failure> {
         default: args.default.map_or(plain.default, DefaultArg::action),
         portable: args.portable,
     };
-    let Derived { policy, notes } = recipe.make(&traces);
+    let Derived { mut policy, notes } = recipe.make(&traces);
+    if let Some(unknown) = args.unknown {
+        policy.unknown = unknown.means();
+    }
     // How an imported recording ended need not be known; one that failed is.
     let failed = |trace: &&Trace| !trace.outcome.succeeded() && trace.outcome.status != EndingKind::Unknown;
     for trace in traces.iter().filter(failed) {
@@ -90,6 +93,15 @@ fn in_the_body(traces: &mut [Trace], paths: &[PathBuf]) -> Result<(), Failure> {
         ));
     }
     Ok(())
+}
+
+impl UnknownArg {
+    fn means(self) -> Unknown {
+        match self {
+            Self::Default => Unknown::Default,
+            Self::Enosys => Unknown::Enosys,
+        }
+    }
 }
 
 impl DefaultArg {

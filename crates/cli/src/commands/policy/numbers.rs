@@ -81,10 +81,13 @@ pub(super) fn asked_for(word: &str, arches: &[Arch]) -> Result<Vec<Syscall>, Fai
     };
     if found.is_empty() {
         let names: Vec<&str> = arches.iter().map(|arch| arch.name()).collect();
-        return Err(Failure::input(format!(
-            "{} has no call {word}",
-            names.join(" or ")
-        )));
+        let above = |arch: &Arch| word.parse::<u32>().is_ok_and(|nr| nr > arch.newest());
+        let advice = arches.iter().all(above).then(|| {
+            "it is above the newest known call: policies give such numbers their default action, or ENOSYS \
+             (policy new --unknown enosys)"
+                .to_owned()
+        });
+        return Err(Failure::input(format!("{} has no call {word}", names.join(" or "))).with_advice(advice));
     }
     Ok(found)
 }

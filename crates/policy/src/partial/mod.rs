@@ -1,18 +1,29 @@
 //! What is left of a program when the number is known: partial evaluation.
 //!
-//! Comparisons of the number are decided here; those of arguments stay, unless the path that leads to
+//! Comparisons of the number and of the architecture are decided here; those of arguments stay, unless the path that leads to
 //! them has already decided them (`arg0.high` is not asked twice).
+
+mod graph;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::graph::{Graph, Place};
-use crate::bpf::{Op, Source, Test};
+use crate::bpf::{Alu, Op, Source, Test};
+pub(crate) use graph::{Graph, Node, Place};
 
+// struct seccomp_data (linux/seccomp.h); behind these two: the instruction pointer and the arguments.
 const NR_OFFSET: usize = 0;
-/// Where the arguments begin in `struct seccomp_data`.
-const ARGS_OFFSET: usize = 16;
+const ARCH_OFFSET: usize = 4;
 /// How many states of one call's rules are followed before facts are given up.
 const MOST_STATES: usize = 1 << 14;
+
+/// What is known of a call before its arguments are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known {
+    /// The architecture word (`AUDIT_ARCH_*`).
+    pub(crate) audit: u32,
+    /// The number, with the bit of x32.
+    pub(crate) nr: u32,
+}
 
 /// A point of the program and what is known there.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,9 +62,9 @@ enum Step {
     Test(Test, u32, State, State),
 }
 
-/// The part of the program that decides about this number, in the graph. None if the program has an
+/// The part of the program that decides about this call, in the graph. None if the program has an
 /// operation that is not understood here, or (with `facts`) if its paths are too many.
-pub(super) fn body(graph: &mut Graph, ops: &[Op], nr: u32, facts: bool) -> Option<Place> {
+pub(crate) fn body(graph: &mut Graph, ops: &[Op], known: Known, facts: bool) -> Option<Place> {
     let start = State {
         pc: 0,
         accumulator: Accumulator::Is(0),
@@ -67,7 +78,7 @@ pub(super) fn body(graph: &mut Graph, ops: &[Op], nr: u32, facts: bool) -> Optio
         if done.len() > MOST_STATES && facts {
             return None;
         }
-        let step = step(ops, nr, state.clone(), facts)?;
+        let step = step(ops, known, state.clone(), facts)?;
         let nexts: Vec<&State> = match &step {
             Step::Return(_) => vec![],
             Step::Load(_, next) | Step::And(_, next) => vec![next],
@@ -95,15 +106,16 @@ pub(super) fn body(graph: &mut Graph, ops: &[Op], nr: u32, facts: bool) -> Optio
 }
 
 /// Goes on from a state to the first thing that only the running program can know.
-fn step(ops: &[Op], nr: u32, mut state: State, facts: bool) -> Option<Step> {
+fn step(ops: &[Op], known: Known, mut state: State, facts: bool) -> Option<Step> {
     loop {
         let op = *ops.get(state.pc)?;
         state.pc += 1;
         match op {
             Op::Return(answer) => return Some(Step::Return(answer)),
             Op::Always(skip) => state.pc += skip,
-            Op::Load(NR_OFFSET) => state.accumulator = Accumulator::Is(nr),
-            Op::Load(offset) if offset >= ARGS_OFFSET => {
+            Op::Load(NR_OFFSET) => state.accumulator = Accumulator::Is(known.nr),
+            Op::Load(ARCH_OFFSET) => state.accumulator = Accumulator::Is(known.audit),
+            Op::Load(offset) => {
                 let value = state.facts.get(&offset).and_then(Fact::value);
                 state.accumulator = value.map_or(Accumulator::Word(offset), Accumulator::Is);
                 if value.is_none() && state.loaded != Some(offset) {
@@ -111,7 +123,7 @@ fn step(ops: &[Op], nr: u32, mut state: State, facts: bool) -> Option<Step> {
                     return Some(Step::Load(offset, state));
                 }
             }
-            Op::Compute(crate::bpf::Alu::And, Source::Constant(mask)) => match state.accumulator {
+            Op::Compute(Alu::And, Source::Constant(mask)) => match state.accumulator {
                 Accumulator::Is(value) => state.accumulator = Accumulator::Is(value & mask),
                 _ if mask == 0 => state.accumulator = Accumulator::Is(0),
                 _ if mask == u32::MAX => {}
@@ -134,9 +146,9 @@ fn step(ops: &[Op], nr: u32, mut state: State, facts: bool) -> Option<Step> {
                     Accumulator::Word(offset) if facts => Some(offset),
                     _ => None,
                 };
-                let known = word.map(|offset| state.facts.get(&offset).cloned().unwrap_or(Fact::NONE));
+                let before = word.map(|offset| state.facts.get(&offset).cloned().unwrap_or(Fact::NONE));
                 let ways = [(true, yes), (false, no)].map(|(held, skip)| {
-                    let learned = known.as_ref().map(|fact| fact.learn(test, k, held));
+                    let learned = before.as_ref().map(|fact| fact.learn(test, k, held));
                     let mut way = State {
                         pc: state.pc + skip,
                         ..state.clone()

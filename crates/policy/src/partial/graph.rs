@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use crate::bpf::Test;
 
 /// A node's place in its graph. What it leads to was made before it, so has a lower one.
-pub(super) type Place = usize;
+pub(crate) type Place = usize;
 
 /// One step, on the accumulator that the steps before it left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Node {
+pub(crate) enum Node {
     /// Loads the word at this offset of `struct seccomp_data`.
     Load(usize, Place),
     /// Keeps the bits of this mask.
@@ -22,29 +22,29 @@ pub(super) enum Node {
 
 /// Nodes, each made once.
 #[derive(Default)]
-pub(super) struct Graph {
+pub(crate) struct Graph {
     nodes: Vec<Node>,
     known: BTreeMap<Node, Place>,
 }
 
 impl Graph {
-    pub(super) fn node(&self, place: Place) -> Node {
+    pub(crate) fn node(&self, place: Place) -> Node {
         self.nodes[place]
     }
 
-    pub(super) fn ret(&mut self, answer: u32) -> Place {
+    pub(crate) fn ret(&mut self, answer: u32) -> Place {
         self.add(Node::Return(answer))
     }
 
     /// Loading is left out before what does not look at the accumulator.
-    pub(super) fn load(&mut self, offset: usize, next: Place) -> Place {
+    pub(crate) fn load(&mut self, offset: usize, next: Place) -> Place {
         match self.nodes[next] {
             Node::Return(_) | Node::Load(..) => next,
             _ => self.add(Node::Load(offset, next)),
         }
     }
 
-    pub(super) fn and(&mut self, mask: u32, next: Place) -> Place {
+    pub(crate) fn and(&mut self, mask: u32, next: Place) -> Place {
         match self.nodes[next] {
             Node::Return(_) | Node::Load(..) => next,
             _ => self.add(Node::And(mask, next)),
@@ -52,7 +52,7 @@ impl Graph {
     }
 
     /// A comparison is left out if both ways lead to the same place.
-    pub(super) fn test(&mut self, test: Test, k: u32, yes: Place, no: Place) -> Place {
+    pub(crate) fn test(&mut self, test: Test, k: u32, yes: Place, no: Place) -> Place {
         if yes == no {
             return yes;
         }
