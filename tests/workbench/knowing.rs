@@ -65,7 +65,8 @@ fn lint_finds_what_opens_the_sandbox_and_its_exit_code_is_for_ci() {
         1,
         &mut callgate(["policy", "lint", word(&open), "--json"]),
     ));
-    let bpf = found
+    assert_eq!(found["schema"], "callgate.lint/1");
+    let bpf = found["findings"]
         .as_array()
         .unwrap()
         .iter()
@@ -80,6 +81,29 @@ fn lint_finds_what_opens_the_sandbox_and_its_exit_code_is_for_ci() {
             &Value::from("CVE-2021-3490")
         )
     );
+    assert_eq!(bpf["line"], 1);
+    let sarif = json(&expect(
+        1,
+        &mut callgate(["policy", "lint", word(&open), "--sarif"]),
+    ));
+    assert_eq!(sarif["version"], "2.1.0");
+    let log = &sarif["runs"][0];
+    let rules = log["tool"]["driver"]["rules"].as_array().unwrap();
+    let results = log["results"].as_array().unwrap();
+    assert_eq!(results.len(), found["findings"].as_array().unwrap().len());
+    for (result, finding) in results.iter().zip(found["findings"].as_array().unwrap()) {
+        assert_eq!(
+            (&result["ruleId"], &result["level"]),
+            (&finding["kind"], &finding["severity"])
+        );
+        assert_eq!(
+            rules[result["ruleIndex"].as_u64().unwrap() as usize]["id"],
+            result["ruleId"]
+        );
+        let place = &result["locations"][0]["physicalLocation"];
+        assert_eq!(place["artifactLocation"]["uri"], word(&open));
+        assert_eq!(place["region"]["startLine"], 1);
+    }
     let text = run(1, &["policy", "lint", word(&open)]);
     assert!(
         text.contains("error[open-call] bpf") && text.contains("warning[socket-family] socket"),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use callgate_testing::{available, tool};
 
-use crate::support::{callgate, expect, said, scratch};
+use crate::support::{callgate, expect, json, said, scratch};
 use crate::workbench::{ALLOW_READ, fails, policy, run, word};
 
 #[test]
@@ -149,6 +149,120 @@ fn disasm_shows_a_foreign_program_and_says_if_the_kernel_would_not_load_it() {
         text.contains("openat(") && text.contains("ret ERRNO(ENOSYS)"),
         "{text}"
     );
+}
+
+#[test]
+fn verify_prints_its_proofs_and_its_counterexample_as_json() {
+    let proof = json(&expect(
+        0,
+        &mut callgate(["policy", "verify", "python", "--json"]),
+    ));
+    assert_eq!(
+        (&proof["schema"], &proof["policy"]),
+        (&"callgate.proof/1".into(), &"python".into())
+    );
+    let proofs = proof["proofs"].as_array().unwrap();
+    assert_eq!(proofs.len(), 2);
+    for proof in proofs {
+        assert_eq!(
+            (&proof["proved"], &proof["numbers"]),
+            (&true.into(), &1024.into())
+        );
+        assert!(
+            proof["programs"][0]["instructions"][0].as_u64().unwrap() < 200,
+            "{proof}"
+        );
+        assert!(proof["edges"].as_u64().unwrap() > 50 && proof["calls"].as_u64().unwrap() > 16_000);
+    }
+    let dir = scratch();
+    let (strict, loose) = (dir.path().join("strict.json"), dir.path().join("loose.bpf"));
+    policy(dir.path(), "strict.json", ALLOW_READ);
+    let file = policy(
+        dir.path(),
+        "loose.json",
+        r#"{"names": ["read", "exit_group", "ptrace"], "action": "SCMP_ACT_ALLOW"}"#,
+    );
+    run(
+        0,
+        &[
+            "policy",
+            "emit",
+            word(&file),
+            "--format",
+            "bpf",
+            "--arch",
+            "amd64",
+            "-o",
+            word(&loose),
+        ],
+    );
+    let verify = [
+        "policy",
+        "verify",
+        word(&strict),
+        "--program",
+        word(&loose),
+        "--arch",
+        "amd64",
+        "--json",
+    ];
+    let found = json(&expect(1, &mut callgate(verify)));
+    let found = &found["proofs"][0];
+    assert_eq!(found["proved"], false);
+    let call = &found["counterexample"];
+    assert_eq!((&call["name"], &call["nr"]), (&"ptrace".into(), &101.into()));
+    assert_eq!(
+        (&call["answer"], &call["wanted"]),
+        (&"allow".into(), &"kill".into())
+    );
+    assert_eq!(call["args"].as_array().unwrap().len(), 6);
+}
+
+#[test]
+fn disasm_lists_what_a_foreign_program_answers_to_each_call() {
+    let dir = scratch();
+    let raw = dir.path().join("theirs");
+    if !available("python3-seccomp", seccomp_bindings()) {
+        return;
+    }
+    let script = format!(
+        "import seccomp as s\nf = s.SyscallFilter(s.ERRNO(38))\nf.add_rule(s.ALLOW, 'openat')\n\
+         f.add_rule(s.ALLOW, 'socket', s.Arg(0, s.EQ, 1))\nf.add_rule(s.KILL_PROCESS, 'ptrace')\n\
+         f.add_rule(s.NOTIFY, 'mount')\nf.export_bpf(open({:?}, 'w'))",
+        word(&raw)
+    );
+    assert!(python(&script).status().unwrap().success());
+    let verdicts = ["policy", "disasm", word(&raw), "--verdicts"];
+    let found = json(&expect(0, &mut callgate(verdicts.iter().chain(&["--json"]))));
+    assert_eq!(found["schema"], "callgate.verdicts/1");
+    let of = |name: &str| {
+        let calls = found["calls"].as_array().unwrap();
+        calls.iter().find(|call| call["name"] == name).unwrap()["answer"].clone()
+    };
+    assert_eq!(of("openat"), "allow");
+    assert_eq!(of("socket"), "allow or errno(ENOSYS), by arg0");
+    assert_eq!(of("ptrace"), "kill");
+    assert_eq!(of("mount"), "notify");
+    assert_eq!(of("read"), "errno(ENOSYS)");
+    assert!(
+        found["calls"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|call| call["sampled"] == false)
+    );
+    assert_eq!(found["unnamed"].as_array().unwrap().last().unwrap()["last"], 1023);
+    // libseccomp's answer to other entries is to end the thread.
+    assert_eq!(found["entries"][0]["answer"], "kill-thread");
+    let table = run(0, &verdicts);
+    for part in ["allow or errno(ENOSYS), by arg0", "calls by i386's entry"] {
+        assert!(table.contains(part), "{table}");
+    }
+    assert!(table.lines().all(|line| line.chars().count() <= 100), "{table}");
+    let odd = dir.path().join("odd.bpf");
+    std::fs::write(&odd, [0; 8]).unwrap();
+    assert!(fails(2, &["policy", "disasm", word(&odd), "--verdicts"]).contains("would not load"));
+    fails(2, &["policy", "disasm", word(&raw), "--json"]);
 }
 
 fn python(script: &str) -> std::process::Command {

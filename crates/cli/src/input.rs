@@ -105,6 +105,11 @@ pub(crate) fn trace(path: &Path) -> Result<Trace, Failure> {
 
 /// A policy: the name of a shipped one, or a file (`-` for standard input).
 pub(crate) fn policy(source: &str) -> Result<Policy, Failure> {
+    policy_and_text(source).map(|(policy, _)| policy)
+}
+
+/// A policy, and the text that it was read from.
+pub(crate) fn policy_and_text(source: &str) -> Result<(Policy, String), Failure> {
     let (text, name) = match shipped::get(source) {
         Some(text) => (text.to_owned(), source.to_owned()),
         None if source != "-" && !Path::new(source).exists() => {
@@ -114,7 +119,10 @@ pub(crate) fn policy(source: &str) -> Result<Policy, Failure> {
         }
         None => text(Path::new(source))?,
     };
-    Policy::parse(&text).map_err(|error| Failure::input(format!("{name}: {error}")))
+    match Policy::parse(&text) {
+        Ok(policy) => Ok((policy, text)),
+        Err(error) => Err(Failure::input(format!("{name}: {error}"))),
+    }
 }
 
 /// A command's program: looked up on the PATH unless it has a slash. Exit code 127 if it is not there.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use callgate_abi::{Action, Arch};
 
-use crate::Policy;
 use crate::oci::{File, Own};
+use crate::{Policy, outline};
 
 /// The longest text that is read as a policy. Docker's default profile is 15 KB.
 pub const MAX_BYTES: usize = 16 * 1024 * 1024;
@@ -28,17 +28,21 @@ pub enum PolicyError {
         source: serde_json::Error,
     },
     /// The action that stands beside `defaultErrnoRet` takes no errno, or not this one.
-    #[error("not a policy: at defaultErrnoRet: {reason}")]
+    #[error("not a policy: at defaultErrnoRet: {reason} at line {line}")]
     DefaultErrno {
+        /// Where it stands.
+        line: usize,
         /// What is wrong with it.
         reason: String,
     },
     /// A rule can never have an effect, because another one always overrules it.
     #[error(
         "syscalls[{overruled}] gives {name} {weak}, but syscalls[{overrules}] gives it {strong} without a condition, \
-         which always wins: take {name} out of one of them"
+         which always wins: take {name} out of one of them (lines {} and {})", lines[0], lines[1]
     )]
     Contradiction {
+        /// The lines on which the two rules begin.
+        lines: [usize; 2],
         /// The call.
         name: String,
         /// The place of the rule without effect.
@@ -80,7 +84,10 @@ impl Policy {
         let default = file
             .default_action
             .with(file.default_errno_ret)
-            .map_err(|reason| PolicyError::DefaultErrno { reason })?;
+            .map_err(|reason| PolicyError::DefaultErrno {
+                line: outline::default_errno_line(text),
+                reason,
+            })?;
         let mut architectures: Vec<String> = Vec::new();
         let mapped = file.arch_map.into_iter().flatten();
         let mapped = mapped
@@ -100,14 +107,14 @@ impl Policy {
             listener_metadata: file.listener_metadata,
             rules: file.syscalls.into_iter().flatten().map(|rule| rule.0).collect(),
         };
-        match policy.contradiction() {
+        match policy.contradiction(text) {
             Some(error) => Err(error),
             None => Ok(policy),
         }
     }
 
     /// The first rule that an unconditional, more restrictive rule for the same call makes void.
-    fn contradiction(&self) -> Option<PolicyError> {
+    fn contradiction(&self, text: &str) -> Option<PolicyError> {
         for arch in Arch::ALL {
             let mut strongest: BTreeMap<&str, (Action, usize)> = BTreeMap::new();
             for (index, rule) in self.rules_for(arch).filter(|(_, rule)| rule.args.is_empty()) {
@@ -123,7 +130,10 @@ impl Policy {
                     if let Some((strong, overrules)) = strongest.get(name.as_str()).copied() {
                         if rule.action < strong {
                             let (name, weak) = (name.clone(), rule.action);
+                            let lines = outline::rule_lines(text);
+                            let line = |rule: usize| lines.get(rule).copied().unwrap_or_default();
                             return Some(PolicyError::Contradiction {
+                                lines: [line(overruled), line(overrules)],
                                 name,
                                 overruled,
                                 weak,

@@ -207,6 +207,9 @@ pub(crate) struct VerifyArgs {
     /// The architectures: amd64, arm64 or all. By default all; with --program, this machine's
     #[arg(long, value_name = "ARCH")]
     pub(crate) arch: Option<Arches>,
+    /// Print JSON: {schema, policy, proofs: [{arch, proved, programs, calls, …, counterexample}]}
+    #[arg(long)]
+    pub(crate) json: bool,
     /// Prove this raw program instead of the policy's own: does it do what the policy says?
     #[arg(long, value_name = "FILE.bpf")]
     pub(crate) program: Option<PathBuf>,
@@ -214,12 +217,21 @@ pub(crate) struct VerifyArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
+With --verdicts, every number below 1024 is followed through the program: what each call gets, and the
+arguments that decide; also what calls through i386's, x32's or 32-bit arm's entry get. For what
+seccompiler and libseccomp write that is exact; where a program computes, it says that it was only tried.
 Jumps name their targets: `jge write(1), 7, 8` goes to 7 if the number is write's or greater, else to 8.
 Exit codes: 0 shown; 1 shown, but the kernel would not load it; 2 bad input.")]
 pub(crate) struct DisasmArgs {
     /// A policy (file or shipped name), or a raw program: 8 bytes per instruction
     #[arg(value_name = "POLICY|FILE.bpf")]
     pub(crate) source: String,
+    /// Show what the program answers to every call instead of its instructions
+    #[arg(long)]
+    pub(crate) verdicts: bool,
+    /// Print JSON: {schema, arch, calls: [{name, nr, answer, actions, args}], unnamed, entries}
+    #[arg(long, requires = "verdicts")]
+    pub(crate) json: bool,
     /// The architecture: amd64 or arm64. By default this machine's. In a raw program, names follow the
     /// architecture that the program itself checks
     #[arg(long, value_name = "ARCH")]
@@ -235,9 +247,12 @@ pub(crate) struct LintArgs {
     /// The architectures: amd64, arm64 or all
     #[arg(long, value_name = "ARCH", default_value = "all")]
     pub(crate) arch: Arches,
-    /// Print JSON: [{severity, kind, call, rule, arches, reason, cve, mend}]
+    /// Print JSON: {schema, policy, findings: [{severity, kind, call, rule, line, arches, reason, cve, mend}]}
     #[arg(long)]
     pub(crate) json: bool,
+    /// Print SARIF 2.1.0, as code-scanning services read it
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) sarif: bool,
 }
 
 #[derive(Debug, Args)]

@@ -5,6 +5,8 @@ mod disasm;
 mod explain;
 mod lint;
 mod numbers;
+mod sarif;
+mod verdicts;
 mod verify;
 
 use callgate_abi::{Arch, Filter};

@@ -62,6 +62,14 @@ fn a_fault_is_named_with_its_path_its_line_and_the_nearest_name() {
     assert!(fault("\"comment\": \"files\"", "\"comments\": \"files\"").contains("unknown field `comments`"));
     assert!(fault("\"flags\"", "\"flag\"").contains("unknown field `flag`"));
     assert!(fault("\"defaultErrnoRet\": 38", "\"defaultErrnoRet\": 5000").contains("defaultErrnoRet"));
+    let beside = fault(
+        "\"SCMP_ACT_ERRNO\",\n  \"defaultErrnoRet\"",
+        "\"SCMP_ACT_KILL\",\n  \"defaultErrnoRet\"",
+    );
+    assert!(
+        beside.contains("at defaultErrnoRet: an errno beside SCMP_ACT_KILL") && beside.contains("at line 4"),
+        "{beside}"
+    );
     assert!(fault("\"comment\": \"files\"", "\"errnoRet\": 1").contains("only SCMP_ACT_ERRNO"));
     assert!(fault("[\"read\", \"write\"]", "[]").contains("without names"));
     assert!(Policy::parse("").unwrap_err().to_string().contains("line 1"));
@@ -124,6 +132,10 @@ fn a_rule_that_another_one_always_overrules_is_an_error_that_names_both() {
         error.contains("syscalls[0] gives socket allow, but syscalls[1] gives it errno(EPERM)"),
         "{error}"
     );
+    let error = with(&format!("\n{allow_if},\n\n{refuse}"))
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("(lines 2 and 4)"), "{error}");
     let allow = r#"{"names": ["socket"], "action": "SCMP_ACT_ALLOW"}"#;
     assert!(with(&format!("{allow}, {refuse}")).is_err());
     let elsewhere = r#"{"names": ["socket"], "action": "SCMP_ACT_ERRNO", "includes": {"arches": ["arm64"]}}"#;

@@ -5,7 +5,7 @@ use std::path::Path;
 use callgate_abi::{Arch, Filter};
 use callgate_policy::{bpf, compile, disassemble, shipped};
 
-use super::{program, warn};
+use super::{program, verdicts, warn};
 use crate::args::DisasmArgs;
 use crate::commands::dig::paint;
 use crate::failure::Failure;
@@ -18,6 +18,9 @@ const REFUSED: u8 = 1;
 pub(crate) fn run(args: &DisasmArgs) -> Result<u8, Failure> {
     let arch = args.arch.unwrap_or(Arch::NATIVE);
     let filter = filter(&args.source, arch)?;
+    if args.verdicts {
+        return verdicts::run(&filter, arch, args);
+    }
     let mut text = String::new();
     for line in disassemble(&filter, arch) {
         text.push_str(&paint(&format!("{DIM}{:4}{DIM:#}  {}\n", line.at, line.text)));

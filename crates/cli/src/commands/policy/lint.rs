@@ -2,18 +2,56 @@
 
 use callgate_abi::Severity;
 use callgate_policy::lint::{Finding, lint};
+use callgate_policy::rule_lines;
+use serde::Serialize;
 
+use super::sarif;
 use crate::args::LintArgs;
 use crate::commands::dig::paint;
 use crate::failure::Failure;
 use crate::terminal::{BOLD, BOLD_RED, DIM, GREEN, YELLOW, escape};
 use crate::{input, output};
 
+/// The findings as JSON.
+#[derive(Serialize)]
+struct Report<'a> {
+    schema: &'static str,
+    policy: &'a str,
+    findings: Vec<Placed<'a>>,
+}
+
+/// A finding with the line of its rule.
+#[derive(Serialize)]
+struct Placed<'a> {
+    #[serde(flatten)]
+    finding: &'a Finding,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+}
+
+fn placed<'a>(findings: &'a [Finding], lines: &[usize]) -> Vec<Placed<'a>> {
+    let line = |finding: &Finding| finding.rule.and_then(|rule| lines.get(rule)).copied();
+    findings
+        .iter()
+        .map(|finding| Placed {
+            finding,
+            line: line(finding),
+        })
+        .collect()
+}
+
 pub(crate) fn run(args: &LintArgs) -> Result<u8, Failure> {
-    let policy = input::policy(&args.policy)?;
+    let (policy, text) = input::policy_and_text(&args.policy)?;
     let findings = lint(&policy, &args.arch.0);
+    let lines = rule_lines(&text);
     if args.json {
-        output::json(&findings)?;
+        output::json(&Report {
+            schema: "callgate.lint/1",
+            policy: &args.policy,
+            findings: placed(&findings, &lines),
+        })?;
+    } else if args.sarif {
+        output::json(&sarif::log(&findings, &args.policy, &lines))?;
     } else {
         output::stdout(paint(&render(&findings, &args.policy)).as_bytes())?;
     }
