@@ -137,3 +137,59 @@ fn a_file_that_cannot_be_written_is_an_error() {
         .unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
 }
+
+#[test]
+fn a_file_that_is_far_too_long_or_has_no_end_is_refused_at_once_with_the_limit() {
+    let dir = scratch();
+    let dir = dir.path();
+    let long = std::fs::File::create(dir.join("long.json")).unwrap();
+    long.set_len(50_000_000).unwrap();
+    let fifo = dir.join("fifo");
+    let made = std::process::Command::new("mkfifo").arg(&fifo).status().unwrap();
+    assert!(made.success());
+    let writer = std::thread::spawn({
+        let fifo = fifo.clone();
+        move || {
+            // The reader goes away before all is written.
+            let zeros = vec![b' '; 1 << 20];
+            let mut to = std::fs::File::options().write(true).open(fifo).unwrap();
+            while std::io::Write::write_all(&mut to, &zeros).is_ok() {}
+        }
+    });
+    for (file, length) in [
+        ("long.json", "50000000 bytes are too many"),
+        ("/dev/zero", "more than 16777216 bytes"),
+        ("fifo", "more than 16777216 bytes"),
+    ] {
+        let begun = std::time::Instant::now();
+        let output = said(&expect(2, &mut policy(dir, ["show", file])));
+        assert!(output.contains(file) && output.contains(length), "{output}");
+        assert!(output.contains("at most 16777216"), "{output}");
+        assert!(begun.elapsed().as_secs() < 20, "{file}: {:?}", begun.elapsed());
+    }
+    writer.join().unwrap();
+    // Long, but a policy: comments may be as long as they like.
+    let text = format!(
+        r#"{{"comment": "{}", "defaultAction": "SCMP_ACT_KILL"}}"#,
+        "x".repeat(10_000_000)
+    );
+    std::fs::write(dir.join("comment.json"), text).unwrap();
+    expect(0, &mut policy(dir, ["verify", "comment.json"]));
+}
+
+#[test]
+fn deep_nesting_is_an_error_with_its_line_and_no_crash() {
+    let dir = scratch();
+    let dir = dir.path();
+    for (name, open) in [("lists.json", "["), ("objects.json", "{\"names\":")] {
+        let text = format!(
+            "{{\"defaultAction\": \"SCMP_ACT_KILL\",\n\"syscalls\": {}",
+            open.repeat(1_000_000)
+        );
+        std::fs::write(dir.join(name), text).unwrap();
+        let output = said(&expect(2, &mut policy(dir, ["lint", name])));
+        for part in [name, "syscalls", "line 2"] {
+            assert!(output.contains(part), "{output}");
+        }
+    }
+}

@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use callgate_policy::{Policy, shipped};
+use callgate_policy::{MAX_BYTES, Policy, shipped};
 use callgate_python::environment;
 use callgate_python::interpreter::Interpreter;
 use callgate_python::metadata::ScriptMetadata;
@@ -67,31 +67,60 @@ pub(crate) fn interpreter(
     Ok(prepared.map_err(Failure::input)?.interpreter)
 }
 
+/// The most that is read of any input: half a gigabyte. What is longer, or has no end, is the wrong file.
+const MOST: u64 = 512 << 20;
+
 /// The bytes of a file (or of standard input, for `-`) and the name they go by.
 pub(crate) fn bytes(path: &Path) -> Result<(Vec<u8>, String), Failure> {
-    if path == Path::new("-") {
+    at_most(path, MOST)
+}
+
+/// The same, for inputs that are never longer than this; nothing is read of a file that is.
+fn at_most(path: &Path, most: u64) -> Result<(Vec<u8>, String), Failure> {
+    let long = |name: &str, length: String| {
+        Failure::input(format!(
+            "{name}: {length} bytes are too many (at most {most}): is this the right file?"
+        ))
+    };
+    // One byte more than is allowed shows that there is more.
+    let all = |reader: &mut dyn Read, name: &str| {
         let mut code = Vec::new();
-        std::io::stdin()
-            .lock()
+        reader
+            .take(most + 1)
             .read_to_end(&mut code)
-            .map_err(|error| Failure::input(format!("can't read standard input: {error}")))?;
+            .map_err(|error| unreadable(name, &error))?;
+        match code.len() as u64 > most {
+            true => Err(long(name, format!("more than {most}"))),
+            false => Ok(code),
+        }
+    };
+    if path == Path::new("-") {
+        let code = all(&mut std::io::stdin().lock(), "standard input")?;
         return Ok((code, "<stdin>".to_owned()));
     }
     let name = path.display().to_string();
-    let code = std::fs::read(path).map_err(|error| {
-        let advice = match error.kind() {
-            std::io::ErrorKind::NotFound => Some("check the path; - reads standard input".to_owned()),
-            std::io::ErrorKind::IsADirectory => Some("name a file in it".to_owned()),
-            _ => None,
-        };
-        Failure::input(format!("can't read {name}: {error}")).with_advice(advice)
-    })?;
-    Ok((code, name))
+    let mut file = std::fs::File::open(path).map_err(|error| unreadable(&name, &error))?;
+    match file.metadata() {
+        Ok(meta) if meta.is_file() && meta.len() > most => Err(long(&name, meta.len().to_string())),
+        _ => Ok((all(&mut file, &name)?, name)),
+    }
+}
+
+fn unreadable(name: &str, error: &std::io::Error) -> Failure {
+    let advice = match error.kind() {
+        std::io::ErrorKind::NotFound => Some("check the path; - reads standard input".to_owned()),
+        std::io::ErrorKind::IsADirectory => Some("name a file in it".to_owned()),
+        _ => None,
+    };
+    Failure::input(format!("can't read {name}: {error}")).with_advice(advice)
 }
 
 /// The text of a file or of standard input.
 pub(crate) fn text(path: &Path) -> Result<(String, String), Failure> {
-    let (bytes, name) = bytes(path)?;
+    decoded(bytes(path)?)
+}
+
+fn decoded((bytes, name): (Vec<u8>, String)) -> Result<(String, String), Failure> {
     let text =
         String::from_utf8(bytes).map_err(|error| Failure::input(format!("{name} is not text: {error}")))?;
     Ok((text, name))
@@ -117,7 +146,7 @@ pub(crate) fn policy_and_text(source: &str) -> Result<(Policy, String), Failure>
             let advice = format!("name a file, or one of the shipped policies: {names}");
             return Err(Failure::input(format!("no policy {source:?}")).with_advice(Some(advice)));
         }
-        None => text(Path::new(source))?,
+        None => decoded(at_most(Path::new(source), MAX_BYTES as u64)?)?,
     };
     match Policy::parse(&text) {
         Ok(policy) => Ok((policy, text)),
