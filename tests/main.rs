@@ -4,6 +4,7 @@
 //! - [`contract`]: help, exit codes, JSON keys, bad input, broken pipes;
 //! - [`dig`]: recordings against `strace -f`, threads, forks, execs, signals, time limits;
 //! - [`recordings`]: `dig show|merge|import` and `--runs`: traces united, strace's and audit's read;
+//! - [`parsers`]: whatever bytes a parser gets, it ends with an error that names a place (see `fuzz/`);
 //! - [`policy`]: new, diff, emit; the emitted files under crun and `bwrap --seccomp`;
 //! - [`exec`]: what the code sees, violations, limits, ends, for scripts and commands;
 //! - [`setup`]: each set-up step made to fail: the code never runs;
@@ -18,6 +19,7 @@ mod contract;
 mod dig;
 mod exec;
 mod fit;
+mod parsers;
 mod policy;
 mod recordings;
 mod setup;

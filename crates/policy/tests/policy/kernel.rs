@@ -3,8 +3,10 @@
 use callgate_abi::{Action, Arch, ArgCondition, CompareOp};
 use callgate_policy::{Policy, Rule, compile};
 
-use crate::not_run;
+use proptest::prelude::*;
+
 use crate::sys::{End, Entry, under};
+use crate::{not_run, random};
 
 const SIGSYS: i32 = 31;
 
@@ -62,6 +64,56 @@ fn the_kernel_loads_every_shipped_policy_and_ends_a_process_that_leaves_it() {
         let policy = crate::load(name);
         expect(&policy, call("getpid", [0; 3]), End::Returned(0));
         expect(&policy, call("ptrace", [0; 3]), End::Killed(SIGSYS));
+    }
+}
+
+/// Calls that take no arguments, so that any can be given to them.
+const ARGLESS: [&str; 6] = ["getppid", "getuid", "getgid", "geteuid", "gettid", "sched_yield"];
+
+/// How a call of the list ends that gets this action.
+fn end(action: Action) -> End {
+    const ENOSYS: i32 = 38;
+    match action {
+        Action::Allow | Action::Log => End::Returned(0),
+        Action::Errno(errno) => End::Returned(i32::from(errno)),
+        // Nobody traces the child.
+        Action::Trace(_) => End::Returned(ENOSYS),
+        Action::Trap | Action::KillThread | Action::KillProcess => End::Killed(SIGSYS),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_kernel_does_what_a_random_policy_says(
+        mut policy in random::policy(&ARGLESS, 3),
+        values in prop::collection::vec(prop::array::uniform3(random::value()), 3),
+    ) {
+        policy.rules.push(Rule::new(Action::Allow, ["exit_group"]));
+        let filter = compile(&policy, Arch::NATIVE).unwrap().link().unwrap();
+        for name in ARGLESS {
+            let call = Arch::NATIVE.call(name).unwrap();
+            let edges = callgate_policy::edges(&policy, Arch::NATIVE, call.nr());
+            let edges = edges.into_iter().step_by(7).map(|(index, value)| {
+                let mut args = [0; 3];
+                args[usize::from(index)] = value;
+                args
+            });
+            for [a, b, c] in values.iter().copied().chain(edges) {
+                let wanted = end(policy.decide(call, &[a, b, c, 0, 0, 0]));
+                let entry = Entry::Native(i64::from(call.nr()), [a, b, c].map(|arg| arg as i64));
+                match under(&filter, entry) {
+                    End::NotLoaded => not_run("seccomp", "the kernel did not load the filter"),
+                    found => prop_assert_eq!(found, wanted, "{} {:x?}", name, [a, b, c]),
+                }
+            }
+        }
+        let newer = Entry::Native(9999, [0; 3]);
+        let wanted = end(policy.unknown.action(policy.default));
+        // Allowed, there is no such call; refused with 0, it has succeeded.
+        let wanted = if policy.unknown.action(policy.default).runs() { End::Returned(38) } else { wanted };
+        prop_assert!(matches!(under(&filter, newer), End::NotLoaded) || under(&filter, newer) == wanted);
     }
 }
 

@@ -7,10 +7,12 @@ try:
     import seccomp as s
 except ImportError:
     sys.exit(77)
-action = {"SCMP_ACT_ALLOW": s.ALLOW, "SCMP_ACT_KILL_PROCESS": s.KILL_PROCESS, "SCMP_ACT_LOG": s.LOG, "SCMP_ACT_TRAP": s.TRAP}
+action = {"SCMP_ACT_ALLOW": s.ALLOW, "SCMP_ACT_KILL_PROCESS": s.KILL_PROCESS, "SCMP_ACT_LOG": s.LOG, "SCMP_ACT_TRAP": s.TRAP, "SCMP_ACT_KILL_THREAD": s.KILL}
 op = {"SCMP_CMP_" + n: getattr(s, n) for n in ("EQ", "NE", "LT", "LE", "GE", "GT", "MASKED_EQ")}
 def act(name, errno):
-    return s.ERRNO(1 if errno is None else errno) if name == "SCMP_ACT_ERRNO" else action[name]
+    if name in ("SCMP_ACT_ERRNO", "SCMP_ACT_TRACE"):
+        return getattr(s, name[9:])(1 if errno is None else errno)
+    return action[name]
 def arg(a):
     both = (a["value"], a["valueTwo"]) if a["op"] == "SCMP_CMP_MASKED_EQ" else (a["value"],)
     return s.Arg(a["index"], op[a["op"]], *both)
