@@ -14,8 +14,11 @@ use callgate_rootfs::{Cache, Closure};
 use callgate_trace::import::{Format, Import, ImportError};
 use callgate_trace::{Merged, Trace};
 
-/// Every target, by the name that it has in `fuzz_targets/` and `corpus/`.
-pub const TARGETS: [(&str, fn(&[u8])); 7] = [
+/// A target, by the name that it has in `fuzz_targets/` and `corpus/`.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target.
+pub const TARGETS: [Target; 7] = [
     ("policy", policy),
     ("trace", trace),
     ("recording", recording),

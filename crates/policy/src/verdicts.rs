@@ -49,8 +49,9 @@ pub fn verdicts(program: &Program, arch: Arch) -> Verdicts {
     const NUMBERS: u32 = 1024;
     let native = |nr| Syscall::new(arch.abi(), nr);
     let mut unnamed: Vec<(u32, u32, Answer)> = Vec::new();
+    let mut follower = Follower { program, facts: true };
     for nr in (0..NUMBERS).filter(|nr| native(*nr).known_name().is_none()) {
-        let own = answer(program, native(nr));
+        let own = follower.answer(native(nr));
         match unnamed.last_mut() {
             Some((_, last, same)) if *last + 1 == nr && *same == own => *last = nr,
             _ => unnamed.push((nr, nr, own)),
@@ -62,36 +63,50 @@ pub fn verdicts(program: &Program, arch: Arch) -> Verdicts {
     };
     Verdicts {
         arch,
-        calls: arch.calls().map(|call| (call, answer(program, call))).collect(),
+        calls: arch.calls().map(|call| (call, follower.answer(call))).collect(),
         unnamed,
-        entries: compatibility.iter().map(|abi| entry(program, *abi)).collect(),
+        entries: compatibility.iter().map(|abi| follower.entry(*abi)).collect(),
     }
 }
 
-fn entry(program: &Program, abi: Abi) -> Entry {
-    let first = if abi == Abi::X32 { Abi::X32_BIT } else { 0 };
-    let mut answers: BTreeMap<Answer, usize> = BTreeMap::new();
-    let calls = (first..first + 1024).map(|nr| Syscall::new(abi, nr));
-    for call in calls.filter(|call| call.known_name().is_some()) {
-        *answers.entry(answer(program, call)).or_default() += 1;
-    }
-    Entry {
-        abi,
-        answers: answers.into_iter().collect(),
-    }
+struct Follower<'a> {
+    program: &'a Program,
+    /// Whether what is learned about arguments is kept; no more once that was too much.
+    facts: bool,
 }
 
-fn answer(program: &Program, call: Syscall) -> Answer {
-    let known = Known {
-        audit: call.abi().audit(),
-        nr: call.nr(),
-    };
-    let mut graph = Graph::default();
-    let body = partial::body(&mut graph, program.ops(), known, true)
-        .or_else(|| partial::body(&mut graph, program.ops(), known, false));
-    match body {
-        Some(root) => reached(&graph, root),
-        None => sampled(program, call),
+impl Follower<'_> {
+    fn entry(&mut self, abi: Abi) -> Entry {
+        let first = if abi == Abi::X32 { Abi::X32_BIT } else { 0 };
+        let mut answers: BTreeMap<Answer, usize> = BTreeMap::new();
+        let calls = (first..first + 1024).map(|nr| Syscall::new(abi, nr));
+        for call in calls.filter(|call| call.known_name().is_some()) {
+            *answers.entry(self.answer(call)).or_default() += 1;
+        }
+        Entry {
+            abi,
+            answers: answers.into_iter().collect(),
+        }
+    }
+
+    fn answer(&mut self, call: Syscall) -> Answer {
+        let known = Known {
+            audit: call.abi().audit(),
+            nr: call.nr(),
+        };
+        let mut graph = Graph::default();
+        if self.facts {
+            if let Some(root) = partial::body(&mut graph, self.program.ops(), known, true) {
+                return reached(&graph, root);
+            }
+        }
+        match partial::body(&mut graph, self.program.ops(), known, false) {
+            Some(root) => {
+                self.facts = false;
+                reached(&graph, root)
+            }
+            None => sampled(self.program, call),
+        }
     }
 }
 

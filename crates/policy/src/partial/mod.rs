@@ -14,7 +14,7 @@ pub(crate) use graph::{Graph, Node, Place};
 const NR_OFFSET: usize = 0;
 const ARCH_OFFSET: usize = 4;
 /// How many states of one call's rules are followed before facts are given up.
-const MOST_STATES: usize = 1 << 14;
+const MOST_STATES: usize = 1 << 12;
 
 /// What is known of a call before its arguments are.
 #[derive(Clone, Copy, Debug)]

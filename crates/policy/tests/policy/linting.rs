@@ -80,3 +80,110 @@ fn every_kind_of_finding_has_a_policy_that_shows_it() {
     let found: BTreeSet<&str> = found.map(|finding| finding.kind).collect();
     assert_eq!(found.into_iter().collect::<Vec<_>>(), KINDS.map(|(kind, _)| kind));
 }
+
+#[test]
+fn every_call_that_opens_a_sandbox_is_an_error_with_its_reason_on_the_architectures_that_have_it() {
+    // With the flaws that are certain.
+    let opens = [
+        ("ptrace", Some("CVE-2019-13272")),
+        ("bpf", Some("CVE-2021-3490")),
+        ("io_uring_setup", Some("CVE-2022-2602")),
+        ("io_uring_enter", Some("CVE-2022-2602")),
+        ("io_uring_register", Some("CVE-2022-2602")),
+        ("userfaultfd", None),
+        ("keyctl", Some("CVE-2016-0728")),
+        ("add_key", Some("CVE-2016-0728")),
+        ("request_key", Some("CVE-2016-0728")),
+        ("mount", None),
+        ("umount2", None),
+        ("pivot_root", None),
+        ("move_mount", None),
+        ("open_tree", None),
+        ("fsopen", Some("CVE-2022-0185")),
+        ("fsconfig", Some("CVE-2022-0185")),
+        ("fsmount", None),
+        ("fspick", None),
+        ("mount_setattr", None),
+        ("unshare", Some("CVE-2022-0185")),
+        ("setns", None),
+        ("process_vm_readv", None),
+        ("process_vm_writev", None),
+        ("open_by_handle_at", Some("CVE-2014-3519")),
+        ("perf_event_open", Some("CVE-2013-2094")),
+        ("kexec_load", None),
+        ("kexec_file_load", None),
+        ("init_module", None),
+        ("finit_module", None),
+        ("delete_module", None),
+    ];
+    for (name, cve) in opens {
+        let policy = Policy {
+            rules: vec![Rule::new(Action::Allow, [name])],
+            ..Policy::new(Action::KillProcess)
+        };
+        let found = lint(&policy, &Arch::ALL);
+        let found = found
+            .iter()
+            .find(|finding| finding.call.as_deref() == Some(name))
+            .unwrap();
+        assert_eq!(
+            (found.severity, found.kind, found.cve),
+            (Severity::Error, "open-call", cve),
+            "{name}"
+        );
+        assert!(found.reason.len() > 20 && found.rule == Some(0), "{found:?}");
+        assert_eq!(found.arches, Arch::ALL, "{name}");
+    }
+    for name in ["clone", "clone3"] {
+        let policy = Policy {
+            rules: vec![Rule::new(Action::Allow, [name])],
+            ..Policy::new(Action::KillProcess)
+        };
+        let found = lint(&policy, &Arch::ALL);
+        let namespaces = |finding: &&_| -> bool {
+            let finding: &callgate_policy::lint::Finding = finding;
+            finding.kind == "namespace-flags" && finding.severity == Severity::Warning
+        };
+        assert_eq!(found.iter().filter(namespaces).count(), 1, "{name}");
+    }
+}
+
+#[test]
+fn each_call_that_every_program_needs_is_missed_by_its_name() {
+    let needed = ["exit", "exit_group", "restart_syscall", "rt_sigreturn"];
+    for missing in needed {
+        let policy = Policy {
+            rules: vec![Rule::new(
+                Action::Allow,
+                needed.into_iter().filter(|name| *name != missing),
+            )],
+            ..Policy::new(Action::KillProcess)
+        };
+        let found = lint(&policy, &Arch::ALL);
+        let found: Vec<_> = found
+            .iter()
+            .filter(|finding| finding.kind == "missing-call")
+            .collect();
+        assert_eq!(found.len(), 1, "{missing}: {found:?}");
+        assert_eq!(found[0].call.as_deref(), Some(missing));
+    }
+}
+
+#[test]
+fn a_name_that_no_target_knows_and_a_duplicate_are_notes() {
+    let policy = Policy {
+        rules: vec![
+            Rule::new(Action::Allow, ["_llseek", "read"]),
+            Rule::new(Action::Allow, ["read"]),
+        ],
+        ..Policy::new(Action::KillProcess)
+    };
+    let found = lint(&policy, &Arch::ALL);
+    let has = |kind: &str, words: &str| {
+        found
+            .iter()
+            .any(|finding| finding.kind == kind && finding.reason.contains(words))
+    };
+    assert!(has("reading", "neither amd64 nor arm64 has _llseek"), "{found:?}");
+    assert!(has("shadowed-rule", "changes nothing"), "{found:?}");
+}
