@@ -36,7 +36,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Limits: a file names its calls, so numbers without a name get the default; user notification
+//! Limits: a file names its calls, so numbers without a name get the default, or ENOSYS
+//! above the newest known one ([`Unknown`]); user notification
 //! (`SCMP_ACT_NOTIFY`) and moby's conditions on capabilities and kernel versions are refused when read;
 //! calls through compatibility entries (i386, x32, 32-bit arm) are always killed.
 

@@ -198,7 +198,8 @@ pub(crate) struct ShowArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Tried are: the numbers 0 to 1023 and some far ones, through every architecture word and with the bit of
-x32, and the boundary values of every condition on an argument, in both halves.
+x32, and the boundary values of every condition on an argument, in both halves; and every number with
+the arguments for which another call's rule holds.
 Exit codes: 0 proved; 1 a call is answered otherwise (printed in full); 2 bad input.")]
 pub(crate) struct VerifyArgs {
     /// The policy: a file or a shipped policy's name
