@@ -85,7 +85,10 @@ fn verify_calls_bad_input_bad_input() {
     assert!(text.contains("9 bytes are no BPF program"), "{text}");
     std::fs::write(&odd, [0; 8]).unwrap();
     let text = fails(2, &["policy", "verify", "python", "--program", word(&odd)]);
-    assert!(text.contains("does not end with a return"), "{text}");
+    assert!(
+        text.contains("instruction 0: the program does not end with a return"),
+        "{text}"
+    );
     fails(2, &["policy", "verify", "no-such-policy"]);
     fails(2, &["policy", "verify", "python", "--arch", "sparc"]);
 }

@@ -14,8 +14,11 @@ pub enum InvalidProgram {
     #[error("the program has {0} instructions, the kernel takes at most {BPF_MAXINSNS}")]
     TooLong(usize),
     /// Its last instruction does not return.
-    #[error("the program does not end with a return")]
-    NoReturn,
+    #[error("instruction {at}: the program does not end with a return")]
+    NoReturn {
+        /// Its place.
+        at: usize,
+    },
     /// seccomp does not permit this operation.
     #[error("instruction {at}: seccomp has no operation {code:#x}")]
     Code {
@@ -98,7 +101,7 @@ pub(super) fn check(program: &[Instruction]) -> Result<Vec<Op>, InvalidProgram> 
     memory(&ops)?;
     match ops.last() {
         Some(Op::Return(_) | Op::ReturnAccumulator) => Ok(ops),
-        _ => Err(InvalidProgram::NoReturn),
+        _ => Err(InvalidProgram::NoReturn { at: ops.len() - 1 }),
     }
 }
 

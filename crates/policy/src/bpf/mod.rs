@@ -200,7 +200,7 @@ mod tests {
     fn what_the_kernel_would_not_load_is_refused_with_its_place() {
         let refused = |program: &[(u16, u8, u8, u32)]| run(program).unwrap_err().to_string();
         assert!(refused(&[]).contains("empty"));
-        assert!(refused(&[(0x20, 0, 0, 0)]).contains("does not end"));
+        assert!(refused(&[(0x20, 0, 0, 0)]).contains("instruction 0: the program does not end"));
         assert!(refused(&[(0x28, 0, 0, 0), (0x06, 0, 0, 0)]).contains("instruction 0"));
         assert!(refused(&[(0x20, 0, 0, 3), (0x06, 0, 0, 0)]).contains("seccomp_data"));
         assert!(refused(&[(0x20, 0, 0, 64), (0x06, 0, 0, 0)]).contains("seccomp_data"));
