@@ -43,7 +43,7 @@ pub use condition::{ArgCondition, CompareOp, InvalidCondition};
 pub use errno::{errno_name, errno_number};
 pub use filter::{BPF_MAXINSNS, Filter, Instruction};
 pub use group::{About, Group, about};
-pub use keys::{ArgKey, KeySet, keys};
+pub use keys::{ArgKey, KeySet, argument_value, is_key, keys};
 pub use risk::{Risk, Severity, risk};
 pub use site::Site;
 pub use syscall::{Syscall, UnknownName};

@@ -84,6 +84,16 @@ fn difference(first: &Policy, second: &Policy, call: Syscall, arch: Arch) -> Opt
 
 /// Every combination of the boundary values that the policies have for a call; none if they are too many.
 pub(crate) fn points(policies: &[&Policy], call: Syscall, arch: Arch) -> Option<Vec<[u64; 6]>> {
+    points_with(policies, call, arch, &BTreeMap::new())
+}
+
+/// The same with the values of some arguments known.
+pub(crate) fn points_with(
+    policies: &[&Policy],
+    call: Syscall,
+    arch: Arch,
+    known: &BTreeMap<u8, BTreeSet<u64>>,
+) -> Option<Vec<[u64; 6]>> {
     let nr = call.nr();
     let rules = policies.iter().flat_map(|policy| conditional(policy, arch, nr));
     let conditions: BTreeSet<_> = rules.flat_map(|rule| &rule.args).copied().collect();
@@ -105,6 +115,7 @@ pub(crate) fn points(policies: &[&Policy], call: Syscall, arch: Arch) -> Option<
             return None;
         }
     }
+    values.extend(known.iter().map(|(index, known)| (*index, known.clone())));
     let count = values
         .values()
         .try_fold(1usize, |count, own| count.checked_mul(own.len()));

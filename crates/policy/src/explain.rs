@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use callgate_abi::{Arch, Group, Severity, about, risk};
+use callgate_abi::{Arch, Group, Risk, Severity, about, risk};
 use serde::Serialize;
 
 use crate::{Policy, PolicyError, UnknownCall, equivalents, names, shipped, siblings};
@@ -53,6 +53,21 @@ pub struct RiskNote {
     /// A flaw that was used through it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cve: Option<&'static str>,
+}
+
+impl From<Risk> for RiskNote {
+    fn from(risk: Risk) -> Self {
+        let Risk {
+            severity,
+            reason,
+            cve,
+        } = risk;
+        Self {
+            severity,
+            reason,
+            cve,
+        }
+    }
 }
 
 /// Why a call can't be explained.
@@ -124,11 +139,7 @@ pub fn explain(name: &str) -> Result<Explanation, ExplainError> {
             .collect(),
         equivalents: lacking.filter_map(instead).collect(),
         siblings: siblings(name),
-        risk: risk(name).map(|risk| RiskNote {
-            severity: risk.severity,
-            reason: risk.reason,
-            cve: risk.cve,
-        }),
+        risk: risk(name).map(RiskNote::from),
         shipped: shipped_answers,
     })
 }

@@ -66,15 +66,19 @@ mod siblings;
 mod translate;
 mod verdicts;
 mod verify;
+mod when;
 mod write;
 
-pub use amend::{AmendError, DenyError};
+pub use amend::{AmendError, Amended, DenyError};
 pub use combine::{Combination, CombineError, Combined, combine};
 pub use compare::{Difference, compare};
 pub use compile::{CompileError, Compiled, compile};
 pub use decide::Verdict;
 pub use derive::{Derived, Recipe, from_traces};
-pub use diff::{ArchDiff, DiffEntry, Observed, ObservedCall, diff, diff_policies};
+pub use diff::{
+    AddedRule, ArchDiff, ArgumentDiff, Change, DiffEntry, Observed, ObservedCall, OciChange, Removal, Source,
+    diff, diff_policies,
+};
 pub use disasm::{Line, disassemble};
 pub use explain::{ExplainError, Explanation, Instead, RiskNote, explain};
 pub use model::{Policy, Rule, Unknown};
@@ -83,6 +87,7 @@ pub use outline::rule_lines;
 pub use parse::{MAX_BYTES, PolicyError};
 pub use remedy::{Remedy, remedy};
 pub use siblings::siblings;
-pub use translate::{Equivalent, equivalents};
+pub use translate::{Equivalent, Translated, equivalents};
 pub use verdicts::{Answer, Entry, Verdicts, verdicts};
 pub use verify::{Counterexample, Proof, ProvedProgram, Verifier, VerifyError, edges, verify};
+pub use when::{WhenError, when};

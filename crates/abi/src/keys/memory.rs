@@ -37,6 +37,20 @@ const MAP: Table = &[
 // arch/x86/include/uapi/asm/mman.h
 const MAP_X86: Table = &[("MAP_32BIT", 0x40), ("MAP_ABOVE4G", 0x80)];
 
+/// The kinds of a mapping by name, and no protection at all.
+const KINDS: Table = &[
+    ("MAP_SHARED", 1),
+    ("MAP_PRIVATE", 2),
+    ("MAP_SHARED_VALIDATE", 3),
+    ("PROT_NONE", 0),
+];
+
+/// The names that count under an ABI.
+pub(super) fn tables(abi: Abi) -> [Table; 4] {
+    let own = if is_x86(abi) { MAP_X86 } else { PROTECTION_ARM64 };
+    [PROTECTION, KINDS, MAP, own]
+}
+
 fn is_x86(abi: Abi) -> bool {
     matches!(abi, Abi::X86_64 | Abi::X32 | Abi::I386)
 }

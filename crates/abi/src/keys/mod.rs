@@ -11,11 +11,13 @@ mod process;
 mod set;
 mod sockets;
 mod tables;
+mod values;
 
 #[cfg(test)]
 mod agreement;
 
 pub use set::KeySet;
+pub use values::{argument_value, is_key};
 
 use serde::{Deserialize, Serialize};
 

@@ -6,7 +6,7 @@ use super::{ArgKey, word};
 use crate::Abi;
 
 /// The lowest two bits are no flags (`O_ACCMODE`).
-const ACCESS: [&str; 3] = ["O_RDONLY", "O_WRONLY", "O_RDWR"];
+const ACCESS: Table = &[("O_RDONLY", 0), ("O_WRONLY", 1), ("O_RDWR", 2)];
 const O_ACCMODE: u64 = 0o3;
 
 // asm-generic/fcntl.h; O_SYNC contains O_DSYNC. O_TMPFILE contains O_DIRECTORY, which the ABIs differ in.
@@ -40,21 +40,25 @@ const OPEN_ARM: Table = &[
     ("O_LARGEFILE", 0o400_000),
 ];
 
-pub(super) fn open_flags(abi: Abi, index: u8, args: &[u64; 6]) -> ArgKey {
-    let value = word(args, index);
-    let access = ACCESS
-        .iter()
-        .zip(0..)
-        .find(|(_, bits)| *bits == value & O_ACCMODE);
-    let (base, rest) = match access {
-        Some((name, _)) => (Some(*name), value & !O_ACCMODE),
-        None => (None, value),
-    };
-    let own = match abi {
+/// The names that count under an ABI.
+pub(super) fn tables(abi: Abi) -> [Table; 3] {
+    [ACCESS, OPEN, own_flags(abi)]
+}
+
+fn own_flags(abi: Abi) -> Table {
+    match abi {
         Abi::X86_64 | Abi::X32 | Abi::I386 => OPEN_X86,
         Abi::Aarch64 | Abi::Arm => OPEN_ARM,
+    }
+}
+
+pub(super) fn open_flags(abi: Abi, index: u8, args: &[u64; 6]) -> ArgKey {
+    let value = word(args, index);
+    let (base, rest) = match find(ACCESS, value & O_ACCMODE) {
+        Some(name) => (Some(name), value & !O_ACCMODE),
+        None => (None, value),
     };
-    ArgKey::new(index, value, flags(base, &[OPEN, own], rest))
+    ArgKey::new(index, value, flags(base, &[OPEN, own_flags(abi)], rest))
 }
 
 /// Commands of 32-bit ABIs alone, for offsets of 64 bits (asm-generic/fcntl.h).

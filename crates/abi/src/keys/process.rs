@@ -22,6 +22,9 @@ pub(super) fn clone(args: &[u64; 6]) -> ArgKey {
     ArgKey::new(0, value, parts.join("|"))
 }
 
+/// The names that are no table of headers alone.
+pub(super) const TABLES: &[Table] = &[FUTEX_FLAGS];
+
 const FUTEX_FLAGS: Table = &[("FUTEX_PRIVATE_FLAG", 128), ("FUTEX_CLOCK_REALTIME", 256)];
 
 pub(super) fn futex(args: &[u64; 6]) -> ArgKey {

@@ -42,6 +42,11 @@ impl KeySet {
         self.many.extend(other.many);
     }
 
+    /// Notes that an argument had more keys than the set has.
+    pub fn mark_many(&mut self, index: u8) {
+        self.many.insert(index);
+    }
+
     /// Whether nothing was seen.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()

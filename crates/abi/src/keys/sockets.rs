@@ -20,6 +20,9 @@ const TYPES: Table = &[
 ];
 const TYPE_FLAGS: Table = &[("SOCK_NONBLOCK", 0o4000), ("SOCK_CLOEXEC", 0o2_000_000)];
 
+/// The names that are no table of headers alone.
+pub(super) const TABLES: &[Table] = &[TYPES, TYPE_FLAGS];
+
 const AF_INET: u64 = 2;
 const AF_INET6: u64 = 10;
 const AF_NETLINK: u64 = 16;

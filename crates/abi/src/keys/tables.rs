@@ -310,7 +310,6 @@ pub(super) const SIGNAL: Table = &[
 ];
 
 /// All of them.
-#[cfg(test)]
 #[rustfmt::skip]
 pub(super) const ALL: &[Table] = &[
     IOCTL, FCNTL, PRCTL, FAMILY, INET_PROTOCOL, NETLINK_PROTOCOL, SOCKET_LEVEL, SOCKET_OPTION, TCP_OPTION,

@@ -1,60 +1,22 @@
 //! What a policy does to what was observed, per architecture.
 
+mod arguments;
+mod change;
+mod observed;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use callgate_abi::{Abi, Action, Arch, Site, Syscall};
-use callgate_trace::Trace;
+use callgate_abi::{Abi, Action, Arch, Group, Site, Syscall, about, risk};
 use serde::Serialize;
 
-use crate::{Difference, Policy, Verdict, compare, equivalents};
+pub use arguments::ArgumentDiff;
+pub use change::{AddedRule, Change, OciChange, Removal, Source};
+pub use observed::{Observed, ObservedCall};
 
-/// What was seen of a program, or what another policy allows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Observed {
-    /// The machine that the calls belong to.
-    pub arch: Arch,
-    /// The calls, each once.
-    pub calls: Vec<ObservedCall>,
-}
-
-/// One call with what is known of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ObservedCall {
-    /// The call.
-    pub call: Syscall,
-    /// How often it was made, if it was counted.
-    pub count: Option<u64>,
-    /// How often it failed, by the name of the error.
-    pub errors: BTreeMap<String, u64>,
-    /// What made it first.
-    pub site: Option<Site>,
-}
-
-impl From<&Trace> for Observed {
-    fn from(trace: &Trace) -> Self {
-        let calls = trace.syscalls.iter().map(|call| ObservedCall {
-            call: call.syscall(),
-            count: Some(call.count),
-            errors: call.errors.clone(),
-            site: call.site.clone(),
-        });
-        Self {
-            arch: trace.arch,
-            calls: calls.collect(),
-        }
-    }
-}
-
-impl Observed {
-    /// What a policy allows on one architecture, as if all of it had been seen.
-    pub fn allowed_by(policy: &Policy, arch: Arch) -> Self {
-        let calls = policy.allowed(arch).into_iter().map(unseen);
-        Self {
-            arch,
-            calls: calls.collect(),
-        }
-    }
-}
+use crate::explain::RiskNote;
+use crate::{Difference, Policy, Verdict, compare};
+use arguments::{Fate, fate};
+use observed::unseen;
 
 /// The answer for one architecture. Every list is ordered by ABI and number.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -63,7 +25,8 @@ pub struct ArchDiff {
     pub missing: Vec<DiffEntry>,
     /// Observed, and the policy would let it fail (or leave it to a tracer).
     pub refused: Vec<DiffEntry>,
-    /// Observed and allowed, for some arguments at least.
+    /// Observed and allowed with the arguments that were observed. Where these can't be told from what was
+    /// observed, it is allowed for some arguments: `action` is `conditional` then, and `reason` says why.
     pub allowed: Vec<DiffEntry>,
     /// Allowed, but not observed.
     pub unobserved: Vec<DiffEntry>,
@@ -74,6 +37,29 @@ pub struct ArchDiff {
     /// What of the observed has no place in the lists: calls without an equivalent on this architecture.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+    /// The change of the policy that leaves nothing missing and nothing refused; none if nothing is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub change: Option<Change>,
+    #[serde(skip)]
+    needs: change::Needs,
+}
+
+impl ArchDiff {
+    /// Whether something that was observed is missing or refused.
+    pub fn differs(&self) -> bool {
+        !self.missing.is_empty() || !self.refused.is_empty()
+    }
+
+    /// The observed calls of which it can't be told whether they run.
+    pub fn undecided(&self) -> impl Iterator<Item = &DiffEntry> {
+        self.allowed.iter().filter(|entry| entry.reason.is_some())
+    }
+
+    /// Fills in [`ArchDiff::change`]: what makes `policy`, which is read from and written to `source`, allow
+    /// all that was observed.
+    pub fn add_change(&mut self, policy: &Policy, arch: Arch, source: Source<'_>) {
+        self.change = Change::new(policy, arch, &self.needs, source);
+    }
 }
 
 /// One call in a diff.
@@ -97,6 +83,18 @@ pub struct DiffEntry {
     /// What made it first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub site: Option<Site>,
+    /// The values of its arguments that are refused, where it is not refused as a whole.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub arguments: Vec<ArgumentDiff>,
+    /// What it has to do with, and why it is dangerous: of missing and refused calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<Group>,
+    /// Why it is dangerous, if it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub risk: Option<RiskNote>,
+    /// Why it can't be told whether it runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// What the reader should know: conditions, or the call that this one is predicted for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
@@ -105,43 +103,23 @@ pub struct DiffEntry {
 }
 
 /// Compares what was observed with a policy on one architecture. Calls that were seen on the other
-/// architecture are translated by [`equivalents`].
+/// architecture are translated: their counterparts are predicted, with their arguments in their places.
 pub fn diff(observed: &Observed, policy: &Policy, arch: Arch) -> ArchDiff {
-    let mut result = ArchDiff::default();
-    let mut entries: BTreeMap<Syscall, DiffEntry> = BTreeMap::new();
-    for seen in &observed.calls {
-        for (call, note) in on(arch, observed.arch, seen, &mut result.notes) {
-            let fresh = || entry(policy, call, seen, observed.arch != arch);
-            let merged = entries
-                .entry(call)
-                .and_modify(|entry| {
-                    entry.count = entry.count.zip(seen.count).map(|(a, b)| a + b);
-                    for (error, times) in &seen.errors {
-                        *entry.errors.entry(error.clone()).or_default() += times;
-                    }
-                    entry.site = entry.site.take().or_else(|| seen.site.clone());
-                })
-                .or_insert_with(fresh);
-            if let Some(note) = note {
-                merged.note = Some(match merged.note.take() {
-                    Some(before) => format!("{before}; {note}"),
-                    None => note,
-                });
-            }
+    let (calls, notes) = observed.on(arch);
+    let mut result = ArchDiff {
+        notes,
+        ..ArchDiff::default()
+    };
+    let known: BTreeSet<Syscall> = calls.keys().copied().collect();
+    for (call, (seen, note)) in calls {
+        let mut entry = entry(policy, call, &seen, observed.arch != arch);
+        if let Some(note) = note {
+            entry.note = Some(match entry.note.take() {
+                Some(before) => format!("{before}; {note}"),
+                None => note,
+            });
         }
-    }
-    let known: BTreeSet<Syscall> = entries.keys().copied().collect();
-    for (call, entry) in entries {
-        let best = match policy.verdict(call) {
-            Verdict::Always(action) => action,
-            // Ordered: the softest answer comes first.
-            Verdict::Depends { actions, .. } => actions.first().copied().unwrap_or(policy.default),
-        };
-        match best {
-            action if action.runs() => result.allowed.push(entry),
-            Action::Errno(_) | Action::Trace(_) => result.refused.push(entry),
-            _ => result.missing.push(entry),
-        }
+        result.place(entry, call, fate(policy, call, arch, &seen.args));
     }
     let others = policy
         .allowed(arch)
@@ -151,6 +129,38 @@ pub fn diff(observed: &Observed, policy: &Policy, arch: Arch) -> ArchDiff {
         .map(|call| entry(policy, call, &unseen(call), false))
         .collect();
     result
+}
+
+impl ArchDiff {
+    /// Puts a call into the list of its fate.
+    fn place(&mut self, mut entry: DiffEntry, call: Syscall, fate: Fate) {
+        let (action, alternatives) = match fate {
+            Fate::Unsure(reason) => {
+                entry.reason = Some(reason);
+                return self.allowed.push(entry);
+            }
+            Fate::Sure(action) => {
+                // What the arguments decide is decided: the answer is one.
+                entry.action = action.to_string();
+                (action, Vec::new())
+            }
+            Fate::Refused(action, arguments, alternatives) => {
+                entry.action = action.to_string();
+                entry.arguments = arguments;
+                (action, alternatives)
+            }
+        };
+        if action.runs() {
+            return self.allowed.push(entry);
+        }
+        entry.group = about(&entry.name).map(|about| about.group);
+        entry.risk = risk(&entry.name).map(RiskNote::from);
+        self.needs.push((call, alternatives));
+        match action {
+            Action::Errno(_) | Action::Trace(_) => self.refused.push(entry),
+            _ => self.missing.push(entry),
+        }
+    }
 }
 
 /// Compares two policies on one architecture: the first takes the place of what was observed, and
@@ -186,44 +196,6 @@ fn different(found: &Difference, second: &Policy) -> DiffEntry {
     entry
 }
 
-fn unseen(call: Syscall) -> ObservedCall {
-    ObservedCall {
-        call,
-        count: None,
-        errors: BTreeMap::new(),
-        site: None,
-    }
-}
-
-/// The calls that stand for an observed one on this architecture, with a note if it is not the same one.
-fn on(
-    arch: Arch,
-    from: Arch,
-    seen: &ObservedCall,
-    notes: &mut Vec<String>,
-) -> Vec<(Syscall, Option<String>)> {
-    if arch == from {
-        return vec![(seen.call, None)];
-    }
-    let found = equivalents(seen.call, arch);
-    if found.same {
-        return found.calls.into_iter().map(|call| (call, None)).collect();
-    }
-    let name = seen.call.name();
-    if found.calls.is_empty() {
-        notes.push(format!(
-            "{name} ({}): nothing on {arch}; {}",
-            seen.call.abi(),
-            found.note.unwrap_or("no equivalent")
-        ));
-    }
-    found
-        .calls
-        .into_iter()
-        .map(|call| (call, Some(format!("for {name}"))))
-        .collect()
-}
-
 fn entry(policy: &Policy, call: Syscall, seen: &ObservedCall, predicted: bool) -> DiffEntry {
     let (action, note) = match policy.verdict(call) {
         Verdict::Always(action) => (action.to_string(), None),
@@ -238,6 +210,10 @@ fn entry(policy: &Policy, call: Syscall, seen: &ObservedCall, predicted: bool) -
         count: seen.count,
         errors: seen.errors.clone(),
         site: seen.site.clone(),
+        arguments: Vec::new(),
+        group: None,
+        risk: None,
+        reason: None,
         note: note.or_else(|| abi.map(|abi| format!("calls through the {abi} entry are always refused"))),
         predicted,
     }

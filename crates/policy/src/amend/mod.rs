@@ -1,8 +1,14 @@
 //! Changes to a policy that keep everything else of it: rules, order, comments.
 
-use callgate_abi::{Abi, Action, Arch, Syscall};
+mod conditional;
 
-use crate::{Policy, Rule, UnknownCall, Verdict, equivalents, names, siblings};
+use callgate_abi::{Abi, Action, Arch, ArgCondition, CompareOp, Syscall};
+
+pub(crate) use conditional::Alternative;
+pub use conditional::Amended;
+
+use crate::translate::counterparts;
+use crate::{Policy, Rule, UnknownCall, Verdict, names, siblings};
 
 /// Why a call can't be written into a policy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,6 +32,47 @@ pub enum AmendError {
         /// The architecture.
         arch: Arch,
     },
+    /// A condition that the call can't have.
+    #[error("{name}: the condition {lost} has no place in its arguments")]
+    NotThere {
+        /// The call.
+        name: &'static str,
+        /// The condition.
+        lost: ArgCondition,
+    },
+    /// An unconditional refusal whose rest can't be written as rules, under a default that lets calls run.
+    #[error(
+        "{name} is refused whatever its arguments, and rules can't say the rest of that under a default that lets \
+         calls run: take it out with `callgate policy remove` and write the refusals by hand"
+    )]
+    Unsayable {
+        /// The call.
+        name: &'static str,
+    },
+    /// Rules with conditions of their own refuse it.
+    #[error(
+        "{name} with {conditions} is refused by rules whose conditions cover more than that: take them out or \
+         narrow them by hand"
+    )]
+    Overruled {
+        /// The call.
+        name: &'static str,
+        /// The conditions.
+        conditions: String,
+    },
+}
+
+/// The flags of clone that make namespaces, `CLONE_NEWTIME` aside, which clone does not take.
+const CLONE_NAMESPACES: u64 = 0x7e02_0000;
+
+/// What limits a call that stands for another one: what the original can't do, it need not do either. clone
+/// stands for fork, which makes no namespaces.
+pub(crate) fn limits(call: Syscall) -> Alternative {
+    let no_namespaces = ArgCondition::new(0, CompareOp::MaskedEq(CLONE_NAMESPACES), 0);
+    match call.known_name() {
+        Some("clone") => no_namespaces.into_iter().collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// Why a call can't be denied.
@@ -57,13 +104,30 @@ impl Policy {
             .collect();
         added.extend(self.open(&same, provenance));
         for other in Arch::ALL.into_iter().filter(|other| *other != arch) {
-            let found = equivalents(call, other);
-            if !found.same {
-                let comment = format!("{other} equivalent of {name}: {provenance}");
-                for there in found.calls {
-                    added.extend(self.open(&[there], &comment));
-                }
+            added.extend(self.open_instead(call, other, &format!(": {provenance}"))?);
+        }
+        Ok(added)
+    }
+
+    /// Allows a call on its own architecture alone, as [`Policy::allow`] does.
+    ///
+    /// # Errors
+    /// [`AmendError`] if a policy can't say it.
+    pub fn allow_here(&mut self, call: Syscall, provenance: &str) -> Result<Vec<Syscall>, AmendError> {
+        nameable(call)?;
+        Ok(self.open(&[call], provenance))
+    }
+
+    /// Opens what libc calls in the place of a call on an architecture that lacks it, no wider than the call.
+    fn open_instead(&mut self, call: Syscall, there: Arch, why: &str) -> Result<Vec<Syscall>, AmendError> {
+        let mut added = Vec::new();
+        for found in counterparts(call, there) {
+            if found.same || found.guess.is_some() {
+                continue;
             }
+            let comment = format!("{there} equivalent of {}{why}", call.name());
+            let opened = self.open_when(found.call, &[limits(found.call)], &comment, &mut Vec::new())?;
+            added.extend(opened.then_some(found.call));
         }
         Ok(added)
     }
@@ -163,6 +227,11 @@ impl Policy {
 
     /// Takes a call out of the rules that refuse it on its architecture; on the others they stay.
     fn lift(&mut self, call: Syscall) {
+        self.take_out(call, |rule| rule.action != Action::Allow);
+    }
+
+    /// Takes a call out of those rules of its architecture; on the others they stay.
+    fn take_out(&mut self, call: Syscall, of: impl Fn(&Rule) -> bool) {
         let Some((arch, name)) = call.arch().zip(call.known_name()) else {
             return;
         };
@@ -172,7 +241,7 @@ impl Policy {
             .collect();
         let mut rules = Vec::with_capacity(self.rules.len());
         for mut rule in std::mem::take(&mut self.rules) {
-            let concerned = rule.action != Action::Allow && rule.applies_to(arch);
+            let concerned = of(&rule) && rule.applies_to(arch);
             if !concerned || !rule.names.iter().any(|n| n == name) {
                 rules.push(rule);
                 continue;
@@ -214,8 +283,6 @@ pub(crate) fn nameable(call: Syscall) -> Result<(Arch, &'static str), AmendError
 
 #[cfg(test)]
 mod tests {
-    use callgate_abi::{ArgCondition, CompareOp};
-
     use super::*;
 
     fn amd64(name: &str) -> Syscall {
