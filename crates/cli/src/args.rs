@@ -14,8 +14,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use dig::{DigArgs, DigCommand, ImportArgs, MergeArgs, RecordArgs, ShowTraceArgs, TraceOutput};
 pub(crate) use policy::{
-    CombineArgs, DefaultArg, DenyArgs, DiffArgs, DisasmArgs, EditArgs, EmitArgs, ExplainArgs, Format,
-    LintArgs, NewArgs, NumbersArgs, PolicyCommand, ShowArgs, UnknownArg, VerifyArgs,
+    AllowArgs, CombineArgs, DefaultArg, DenyArgs, DiffArgs, DisasmArgs, EditArgs, EmitArgs, ExplainArgs,
+    Format, LintArgs, NewArgs, NumbersArgs, PolicyCommand, ShowArgs, TranslateArgs, UnknownArg, VerifyArgs,
 };
 
 /// Which system calls does this program need, and will it run when only those are open?

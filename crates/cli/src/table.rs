@@ -7,7 +7,7 @@ use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Tab
 use crate::terminal::{colours_stdout, escape};
 
 /// The width of a table where standard output is no terminal.
-const WIDTH: u16 = 100;
+const WIDTH: u16 = 80;
 
 /// An empty table with this head, as wide as the terminal at the most.
 pub(crate) fn table(head: &[&str]) -> Table {
@@ -47,7 +47,25 @@ pub(crate) fn number(number: impl ToString) -> Cell {
 
 /// What a policy does to a call.
 pub(crate) fn verdict(action: &str) -> Cell {
-    let (word, colour) = match action {
+    let (word, colour) = judged(action);
+    coloured(Cell::new(word), colour)
+}
+
+/// A number with what a policy does to it: `79 killed`.
+pub(crate) fn number_and_verdict(number: u32, action: &str) -> Cell {
+    let (word, colour) = judged(action);
+    coloured(Cell::new(format!("{number:>3} {word}")), colour)
+}
+
+fn coloured(cell: Cell, colour: Option<Color>) -> Cell {
+    match colour {
+        Some(colour) => cell.fg(colour),
+        None => cell,
+    }
+}
+
+fn judged(action: &str) -> (String, Option<Color>) {
+    match action {
         "allow" => ("allowed".to_owned(), Some(Color::Green)),
         "kill" | "kill-thread" | "trap" => ("killed".to_owned(), Some(Color::Red)),
         "conditional" => ("depends".to_owned(), Some(Color::Yellow)),
@@ -58,10 +76,6 @@ pub(crate) fn verdict(action: &str) -> Cell {
             Some(errno) => (format!("refused {errno}"), Some(Color::Yellow)),
             None => (other.to_owned(), None),
         },
-    };
-    match colour {
-        Some(colour) => Cell::new(word).fg(colour),
-        None => Cell::new(word),
     }
 }
 

@@ -1,14 +1,17 @@
 //! Traces → policy: what was observed, what the kernel needs besides, and where it came from.
 
+mod arguments;
 mod portable;
 
 use std::collections::BTreeMap;
 
-use callgate_abi::{Action, Arch, Site, Syscall};
+use callgate_abi::{Action, Arch, KeySet, Site, Syscall};
 use callgate_trace::{Phase, Trace};
 
-use crate::amend::nameable;
-use crate::{Policy, Verdict, equivalents, names};
+use crate::amend::{Alternative, limits, nameable};
+use crate::diff::{Fate, fate};
+use crate::translate::counterparts;
+use crate::{Policy, Verdict, names};
 
 /// A policy and what could not be put into it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,21 +28,37 @@ const KERNEL_INJECTED: [&str; 2] = ["restart_syscall", "rt_sigreturn"];
 const EXIT_PATH: [&str; 2] = ["exit", "exit_group"];
 /// Newer calls that libc and language runtimes try first and do without on ENOSYS, but not on EPERM:
 /// under another libc than the traced one they come up.
-const ENOSYS_FALLBACK: [&str; 7] = [
+const ENOSYS_FALLBACK: [&str; 18] = [
     "clone3",
     "close_range",
+    "copy_file_range",
     "epoll_pwait2",
     "faccessat2",
+    "fchmodat2",
+    "futex_waitv",
+    "getrandom",
+    "io_uring_setup",
+    "memfd_create",
     "openat2",
+    "pidfd_open",
+    "pidfd_send_signal",
+    "preadv2",
+    "pwritev2",
+    "renameat2",
     "rseq",
     "statx",
 ];
 const ENOSYS: u16 = 38;
+/// Its flags lie in memory, where no filter can read them.
+const HIDDEN: &str = "clone3";
 
 /// What traces together say of one call.
 struct Seen {
     in_body: bool,
     site: Option<Site>,
+    args: KeySet,
+    /// Whether a trace does not tell its arguments.
+    untold: bool,
 }
 
 impl Seen {
@@ -56,14 +75,17 @@ impl Seen {
 #[derive(Clone, Copy, Debug)]
 pub struct Recipe<'a> {
     /// Start from this policy: its default and its rules stay, and only what it does not allow is added;
-    /// an errno rule of it gives way to an observation, a rule with conditions does not (a trace says
-    /// nothing of arguments) and is reported.
+    /// an errno rule of it gives way to an observation. Where it decides by arguments, the observed values are
+    /// added; if the trace does not tell them, it is left as it is and reported.
     pub base: Option<&'a Policy>,
     /// What a call gets that no rule names; a base brings its own.
     pub default: Action,
     /// Whether calls are added that these runs did not make and others do: under another libc, without a
     /// vDSO, under load, when they abort.
     pub portable: bool,
+    /// Whether calls are allowed for the observed values of their arguments alone, where that is safe: the
+    /// program's choice, read by the kernel from the register, and few.
+    pub args: bool,
 }
 
 impl Default for Recipe<'_> {
@@ -72,6 +94,7 @@ impl Default for Recipe<'_> {
             base: None,
             default: Action::KillProcess,
             portable: false,
+            args: false,
         }
     }
 }
@@ -99,32 +122,57 @@ impl Recipe<'_> {
     pub fn make(&self, traces: &[Trace]) -> Derived {
         let mut policy = self.base.cloned().unwrap_or_else(|| Policy::new(self.default));
         policy.comment = Some(comment(traces, self.base));
-        let mut notes = Vec::new();
-        let mut replaced: BTreeMap<(Arch, Syscall), Vec<&'static str>> = BTreeMap::new();
+        let mut making = Making {
+            policy,
+            notes: Vec::new(),
+            args: self.args,
+        };
+        let mut replaced: BTreeMap<(Arch, Syscall), Instead> = BTreeMap::new();
         let mut names = Vec::new();
         for (call, seen) in observed(traces) {
-            let (arch, name) = match nameable(call) {
-                Ok(found) => found,
+            let name = match nameable(call) {
+                Ok((_, name)) => name,
                 Err(error) => {
-                    notes.push(error.to_string());
+                    making.notes.push(error.to_string());
                     continue;
                 }
             };
             names.push(name);
-            admit_name(&mut policy, name, &seen.provenance(), &mut notes);
-            for other in Arch::ALL.into_iter().filter(|other| *other != arch) {
-                let found = equivalents(call, other);
-                if !found.same {
-                    for there in found.calls {
-                        replaced.entry((other, there)).or_default().push(name);
-                    }
+            if self.args && name == HIDDEN && !making.decides(name) {
+                making.admit_instead_of_hidden(&seen);
+                continue;
+            }
+            making.admit(call, &seen);
+            for arch in Arch::ALL {
+                let others = counterparts(call, arch).into_iter().filter(|found| !found.same);
+                for found in others.filter(|found| found.way.possible(&seen.args)) {
+                    let instead = replaced.entry((arch, found.call)).or_default();
+                    instead.args.unite(found.way.key_set(found.call, &seen.args));
+                    instead.of.push(name);
+                    instead.guess = found.guess;
                 }
             }
         }
-        for ((arch, there), sources) in replaced {
-            let provenance = format!("{arch} equivalent of {}", sources.join(", "));
-            admit(&mut policy, &[there], &provenance, &mut notes);
+        for ((arch, there), instead) in replaced {
+            let guess = instead
+                .guess
+                .map(|guess| format!(" ({guess})"))
+                .unwrap_or_default();
+            let provenance = format!("{arch} equivalent of {}{guess}", instead.of.join(", "));
+            making.admit_there(there, &instead.args, &provenance, &limits(there));
         }
+        if traces.iter().any(|trace| trace.arch == Arch::Aarch64) {
+            if let Some(thread_register) = names::on(Arch::X86_64, "arch_prctl") {
+                let provenance =
+                    "amd64: libc sets its thread register at its start; arm64 needs no call for it";
+                making.admit_there(thread_register, &KeySet::default(), provenance, &[]);
+            }
+        }
+        let Making {
+            mut policy,
+            mut notes,
+            ..
+        } = making;
         for (names, provenance) in [(KERNEL_INJECTED, "kernel-injected"), (EXIT_PATH, "exit path")] {
             for name in names {
                 admit_name(&mut policy, name, provenance, &mut notes);
@@ -136,7 +184,150 @@ impl Recipe<'_> {
             }
         }
         soften(&mut policy);
+        policy.unite_arches();
         Derived { policy, notes }
+    }
+}
+
+/// What stands for observed calls on an architecture that lacks them.
+#[derive(Default)]
+struct Instead {
+    of: Vec<&'static str>,
+    args: KeySet,
+    guess: Option<&'static str>,
+}
+
+/// A policy while it is made.
+struct Making {
+    policy: Policy,
+    notes: Vec<String>,
+    args: bool,
+}
+
+impl Making {
+    /// Whether a rule says something of a name.
+    fn decides(&self, name: &str) -> bool {
+        self.policy
+            .rules
+            .iter()
+            .any(|rule| rule.names.iter().any(|n| n == name))
+    }
+
+    /// Leaves clone3 to ENOSYS, on which libc calls clone, whose flags can be told.
+    fn admit_instead_of_hidden(&mut self, seen: &Seen) {
+        let provenance = format!(
+            "no new namespaces; in the place of {HIDDEN}, {}",
+            seen.provenance()
+        );
+        for clone in Arch::ALL.iter().filter_map(|arch| names::on(*arch, "clone")) {
+            self.open_when(clone, &limits(clone), &provenance);
+        }
+    }
+
+    /// Allows an observed call under its own name on every architecture that has it.
+    fn admit(&mut self, call: Syscall, seen: &Seen) {
+        let provenance = seen.provenance();
+        let mut whole: Vec<Syscall> = Vec::new();
+        let mut why = None;
+        for found in Arch::ALL
+            .into_iter()
+            .flat_map(|arch| counterparts(call, arch))
+            .filter(|found| found.same)
+        {
+            let Some(arch) = found.call.arch() else { continue };
+            let keys = found.way.key_set(found.call, &seen.args);
+            match fate(&self.policy, found.call, arch, &keys) {
+                Fate::Sure(action) if action.runs() => {}
+                Fate::Sure(_) => match self.conditions(found.call, &keys, seen.untold) {
+                    Some(Ok(ways)) => {
+                        for (conditions, words) in ways {
+                            let comment = format!("{words}: {provenance}");
+                            self.open_when(found.call, &conditions, &comment);
+                        }
+                    }
+                    other => {
+                        why = other.and_then(Result::err);
+                        whole.push(found.call);
+                    }
+                },
+                Fate::Refused(_, _, alternatives) => {
+                    for conditions in alternatives {
+                        self.open_when(found.call, &conditions, &provenance);
+                    }
+                }
+                Fate::Unsure(reason) => self.left(found.call, &provenance, &reason),
+            }
+        }
+        let provenance = match why {
+            Some(reason) => format!("{provenance}; for all arguments, as {reason}"),
+            None => provenance,
+        };
+        self.policy.open(&whole, &provenance);
+    }
+
+    /// Allows a call on one architecture for others that it stands for, within these limits.
+    fn admit_there(
+        &mut self,
+        there: Syscall,
+        keys: &KeySet,
+        provenance: &str,
+        limits: &[callgate_abi::ArgCondition],
+    ) {
+        let Some(arch) = there.arch() else { return };
+        match fate(&self.policy, there, arch, keys) {
+            Fate::Sure(action) if action.runs() => {}
+            Fate::Sure(_) => match self.conditions(there, keys, keys.is_empty()) {
+                Some(Ok(ways)) => {
+                    for (conditions, words) in ways {
+                        self.open_when(there, &conditions, &format!("{words}: {provenance}"));
+                    }
+                }
+                _ => self.open_when(there, limits, provenance),
+            },
+            Fate::Refused(_, _, alternatives) => {
+                for conditions in alternatives {
+                    self.open_when(there, &conditions, provenance);
+                }
+            }
+            Fate::Unsure(reason) => self.left(there, provenance, &reason),
+        }
+    }
+
+    fn conditions(
+        &self,
+        call: Syscall,
+        keys: &KeySet,
+        untold: bool,
+    ) -> Option<Result<Vec<arguments::Seen>, &'static str>> {
+        let found = arguments::conditions(call, keys).filter(|_| self.args)?;
+        Some(match untold {
+            true => found.and(Err("a recording does not tell its arguments")),
+            false => found,
+        })
+    }
+
+    fn open_when(&mut self, call: Syscall, conditions: &[callgate_abi::ArgCondition], comment: &str) {
+        let alternative: Alternative = conditions.to_vec();
+        match self
+            .policy
+            .open_with(call, &[alternative], comment, &mut self.notes)
+        {
+            Ok(_) => {}
+            Err(error) => self.notes.push(error.to_string()),
+        }
+    }
+
+    fn left(&mut self, call: Syscall, provenance: &str, reason: &str) {
+        left(&mut self.notes, call, provenance, reason);
+    }
+}
+
+/// Notes that the base decides about a call.
+fn left(notes: &mut Vec<String>, call: Syscall, provenance: &str, reason: &str) {
+    let note =
+        format!("{call} ({provenance}): the base decides by its arguments, and {reason}; left as it is");
+    if !notes.contains(&note) {
+        notes.push(note);
     }
 }
 
@@ -146,7 +337,20 @@ fn admit_name(policy: &mut Policy, name: &str, provenance: &str, notes: &mut Vec
         .iter()
         .filter_map(|arch| names::on(*arch, name))
         .collect();
-    admit(policy, &calls, provenance, notes);
+    let (undecided, plain): (Vec<Syscall>, Vec<Syscall>) = calls
+        .into_iter()
+        .partition(|call| matches!(policy.verdict(*call), Verdict::Depends { .. }));
+    for call in undecided {
+        left(notes, call, provenance, "the trace does not tell them");
+    }
+    let (limited, plain): (Vec<Syscall>, Vec<Syscall>) =
+        plain.into_iter().partition(|call| !limits(*call).is_empty());
+    policy.open(&plain, provenance);
+    for call in limited {
+        if let Err(error) = policy.open_with(call, &[limits(call)], provenance, notes) {
+            notes.push(error.to_string());
+        }
+    }
 }
 
 /// Every observed call once, ordered by entry and number.
@@ -157,7 +361,11 @@ fn observed(traces: &[Trace]) -> BTreeMap<Syscall, Seen> {
         let seen = calls.entry(call.syscall()).or_insert(Seen {
             in_body: false,
             site: None,
+            args: KeySet::default(),
+            untold: false,
         });
+        seen.untold |= call.args.is_empty();
+        seen.args.unite(call.args.clone());
         // The site that is shown is one of the body's, where there is one.
         if seen.site.is_none() || in_body && !seen.in_body {
             seen.site = call.site.clone().or(seen.site.take());
@@ -165,21 +373,6 @@ fn observed(traces: &[Trace]) -> BTreeMap<Syscall, Seen> {
         seen.in_body |= in_body;
     }
     calls
-}
-
-/// Opens calls that share a name, where they are not open; leaves them where the base decides by arguments.
-fn admit(policy: &mut Policy, same_name: &[Syscall], provenance: &str, notes: &mut Vec<String>) {
-    let by_arguments = |call: &&Syscall| matches!(policy.verdict(**call), Verdict::Depends { .. });
-    if let Some(call) = same_name.iter().find(by_arguments) {
-        let note = format!(
-            "{call} ({provenance}): the base decides by its arguments, which a trace does not record; left as it is"
-        );
-        if !notes.contains(&note) {
-            notes.push(note);
-        }
-        return;
-    }
-    policy.open(same_name, provenance);
 }
 
 /// Lets the calls of [`ENOSYS_FALLBACK`] fail with ENOSYS where nothing is said of them.

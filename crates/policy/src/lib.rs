@@ -85,7 +85,7 @@ pub use model::{Policy, Rule, Unknown};
 pub use names::{UnknownCall, check as known_name};
 pub use outline::rule_lines;
 pub use parse::{MAX_BYTES, PolicyError};
-pub use remedy::{Remedy, remedy};
+pub use remedy::{Remedy, quoted, remedy};
 pub use siblings::siblings;
 pub use translate::{Equivalent, Translated, equivalents};
 pub use verdicts::{Answer, Entry, Verdicts, verdicts};

@@ -1,10 +1,13 @@
 //! What to do about a refused call.
 
-use callgate_abi::Syscall;
+use std::collections::BTreeSet;
+
+use callgate_abi::{ArgCondition, CompareOp, Syscall, is_key};
 use serde::Serialize;
 
 use crate::amend::{AmendError, nameable};
-use crate::{Policy, emit, shipped};
+use crate::when::{LOW, Words};
+use crate::{Policy, Verdict, emit, shipped};
 
 /// How to allow a call that a policy refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -19,10 +22,11 @@ pub struct Remedy {
 
 /// The mend for a call that `policy` refused; `source` is the file that the policy was read from, or the
 /// name of a shipped one (which is not overwritten: the command writes a file into the current directory).
+/// Where the policy decides by arguments, the command allows the call with those that it was made with.
 ///
 /// # Errors
 /// [`AmendError`] if no policy can allow the call; its text is the answer then.
-pub fn remedy(policy: &Policy, source: &str, call: Syscall) -> Result<Remedy, AmendError> {
+pub fn remedy(policy: &Policy, source: &str, call: Syscall, args: &[u64; 6]) -> Result<Remedy, AmendError> {
     let (arch, name) = nameable(call)?;
     let target = match shipped::get(source) {
         Some(_) => format!("{source}.policy.json"),
@@ -30,9 +34,16 @@ pub fn remedy(policy: &Policy, source: &str, call: Syscall) -> Result<Remedy, Am
     };
     let mut allowed = policy.allowed(arch);
     allowed.push(call);
+    allowed.sort_unstable();
+    allowed.dedup();
+    let conditions = asked(policy, call, args);
+    let when = match conditions.is_empty() {
+        true => String::new(),
+        false => format!(" --when {}", quoted(&Words(call, &conditions).to_string())),
+    };
     Ok(Remedy {
         command: format!(
-            "callgate policy allow {} {name} -o {}",
+            "callgate policy allow {} {name}{when} -o {}",
             quoted(source),
             quoted(&target)
         ),
@@ -41,8 +52,24 @@ pub fn remedy(policy: &Policy, source: &str, call: Syscall) -> Result<Remedy, Am
     })
 }
 
+/// The values of the arguments that the policy asks about and that choose what the call does.
+fn asked(policy: &Policy, call: Syscall, args: &[u64; 6]) -> Vec<ArgCondition> {
+    let Verdict::Depends { rules, .. } = policy.verdict(call) else {
+        return Vec::new();
+    };
+    let indexes: BTreeSet<u8> = rules
+        .iter()
+        .flat_map(|(_, conditions)| conditions)
+        .map(|condition| condition.index())
+        .filter(|index| is_key(call, *index))
+        .collect();
+    let equal =
+        |index: u8| ArgCondition::new(index, CompareOp::MaskedEq(LOW), args[usize::from(index)] & LOW).ok();
+    indexes.into_iter().filter_map(equal).collect()
+}
+
 /// A word as a shell reads it back.
-pub(crate) fn quoted(word: &str) -> String {
+pub fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./+:@%,=".contains(c);
     match !word.is_empty() && word.chars().all(plain) {
         true => word.to_owned(),
@@ -62,17 +89,32 @@ mod tests {
         let mut policy = Policy::new(Action::KillProcess);
         policy.rules = vec![Rule::new(Action::Allow, ["read", "write"])];
         let call = Arch::X86_64.call("sched_getaffinity").unwrap();
-        let shipped = remedy(&policy, "python", call).unwrap();
+        let shipped = remedy(&policy, "python", call, &[0; 6]).unwrap();
         assert_eq!(
             shipped.command,
             "callgate policy allow python sched_getaffinity -o python.policy.json"
         );
         assert_eq!(shipped.dify, "allowed_syscalls: [0, 1, 204]");
-        let file = remedy(&policy, "my dir/it's.json", call).unwrap();
+        let file = remedy(&policy, "my dir/it's.json", call, &[0; 6]).unwrap();
         assert_eq!(
             file.command,
             r"callgate policy allow 'my dir/it'\''s.json' sched_getaffinity -o 'my dir/it'\''s.json'"
         );
-        assert!(remedy(&policy, "python", Syscall::new(Abi::X32, Abi::X32_BIT)).is_err());
+        assert!(remedy(&policy, "python", Syscall::new(Abi::X32, Abi::X32_BIT), &[0; 6]).is_err());
+    }
+
+    #[test]
+    fn where_arguments_decide_the_remedy_allows_the_refused_one() {
+        let socket = Arch::X86_64.call("socket").unwrap();
+        let mut policy = Policy::new(Action::KillProcess);
+        policy
+            .allow_when(socket, &[crate::when(socket, "arg0=AF_UNIX").unwrap()], "x", None)
+            .unwrap();
+        let mend = remedy(&policy, "p.json", socket, &[2, 1, 0, 0, 0, 0]).unwrap();
+        assert_eq!(
+            mend.command,
+            "callgate policy allow p.json socket --when arg0=AF_INET -o p.json"
+        );
+        assert_eq!(mend.dify, "allowed_syscalls: [41]");
     }
 }

@@ -13,8 +13,8 @@ pub(crate) enum PolicyCommand {
     Diff(DiffArgs),
     /// Make a policy from traces
     New(NewArgs),
-    /// Allow calls in a policy
-    Allow(EditArgs),
+    /// Allow calls in a policy, for all arguments or for some
+    Allow(AllowArgs),
     /// Refuse calls in a policy, whatever its rules and its default say of them
     Deny(DenyArgs),
     /// Take calls out of a policy: its default action applies to them
@@ -23,6 +23,8 @@ pub(crate) enum PolicyCommand {
     Merge(CombineArgs),
     /// Make a policy that lets run what all of the given ones do
     Intersect(CombineArgs),
+    /// Make a policy for one architecture hold on the other: other names, other argument positions
+    Translate(TranslateArgs),
     /// Write a policy in another format
     Emit(EmitArgs),
     /// Prove that the compiled filters do what the policy says
@@ -43,6 +45,10 @@ pub(crate) enum PolicyCommand {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
+Conditions of the policy are held against the arguments that the trace recorded: `socket` allowed for
+AF_UNIX and observed with AF_INET is missing, with the argument. What a trace can't tell is shown as
+`depends` and changes no exit code. At the end stands the change that leaves nothing missing: commands, an
+OCI fragment and dify-sandbox's whole list, each ready to be used.
 Two policies are compared by what they decide, whatever the order of their rules; JSON has that as
 `different`.
 Exit codes: 0 nothing is missing (two policies: they decide the same); 1 something is missing or refused
@@ -58,7 +64,8 @@ pub(crate) struct DiffArgs {
     /// The architectures to compare on: amd64, arm64 or all
     #[arg(long, value_name = "ARCH", default_value = "all")]
     pub(crate) arch: Arches,
-    /// Print JSON: {arch: {missing, refused, allowed, unobserved}}, each entry with name and nr
+    /// Print JSON (callgate.diff/1): by architecture missing, refused, allowed, unobserved, each entry with
+    /// name and nr, and change
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -68,15 +75,20 @@ pub(crate) struct NewArgs {
     /// Traces that `callgate dig -o` wrote; - is standard input
     #[arg(value_name = "TRACE", required = true)]
     pub(crate) traces: Vec<PathBuf>,
-    /// Start from this policy; what it already allows is not added again
+    /// Start from this policy; what it already allows is not added again. Given again, the policies are
+    /// merged first: what any of them lets run, runs
     #[arg(long, value_name = "POLICY")]
-    pub(crate) base: Option<String>,
+    pub(crate) base: Vec<String>,
     /// Take the calls of the body alone: for a policy that comes into force after start-up
     #[arg(long, value_enum, value_name = "PHASE")]
     pub(crate) phase: Option<PhaseArg>,
     /// Add calls that other runs make: libc's siblings of what was seen, vDSO fallbacks, abort, load
     #[arg(long)]
     pub(crate) portable: bool,
+    /// Allow calls for the observed values of their arguments alone, where that is safe: socket, ioctl, fcntl,
+    /// prctl, arch_prctl, personality, clone, rlimits, and writable or executable memory
+    #[arg(long)]
+    pub(crate) args: bool,
     /// What happens to calls that no rule names [default: kill]
     #[arg(long, value_enum, value_name = "ACTION", conflicts_with = "base")]
     pub(crate) default: Option<DefaultArg>,
@@ -113,6 +125,43 @@ pub(crate) enum DefaultArg {
     Log,
     /// The thread gets SIGSYS
     Trap,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Conditions: argN=VALUE with N from 0 to 5; VALUE is a number or a name of the kernel's headers (AF_INET,
+SOCK_STREAM|SOCK_CLOEXEC, TIOCGWINSZ). Also <=, <, >=, >, != and argN&MASK=VALUE. With commas, all of them
+must hold; several --when are alternatives. = compares the 32 bits that the kernel reads of an int.
+  callgate policy allow python socket --when arg0=AF_UNIX --when arg0=AF_INET -o p.json
+Exit codes: 0 written; 2 bad input, or rules can't say it.")]
+pub(crate) struct AllowArgs {
+    #[command(flatten)]
+    pub(crate) edit: EditArgs,
+    /// Allow them only under these conditions on their arguments
+    #[arg(long, value_name = "CONDITIONS")]
+    pub(crate) when: Vec<String>,
+    /// Allow them on this architecture only: amd64 or arm64. By default on both, under the names that libc
+    /// uses there
+    #[arg(long, value_name = "ARCH")]
+    pub(crate) arch: Option<Arch>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+What is allowed on the one architecture is allowed on the other by the names that libc calls there, with
+conditions at the arguments' places there; a condition without a place leaves the call closed. Every guess
+and every call that has nothing there is told. What the policy says of the first architecture stays.
+Exit codes: 0 written; 2 bad input.")]
+pub(crate) struct TranslateArgs {
+    /// The policy: a file or a shipped policy's name
+    #[arg(value_name = "POLICY")]
+    pub(crate) policy: String,
+    /// The architecture that it was made for: amd64 or arm64
+    #[arg(long, value_name = "ARCH")]
+    pub(crate) from: Arch,
+    /// Write the policy to this file; - (the default) is standard output
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    pub(crate) output: PathBuf,
 }
 
 #[derive(Debug, Args)]

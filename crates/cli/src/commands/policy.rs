@@ -28,6 +28,7 @@ pub(crate) fn run(command: &PolicyCommand) -> Result<u8, Failure> {
         PolicyCommand::Remove(args) => author::remove(args),
         PolicyCommand::Merge(args) => author::combined(args, Combination::Merge),
         PolicyCommand::Intersect(args) => author::combined(args, Combination::Intersect),
+        PolicyCommand::Translate(args) => author::translate(args),
         PolicyCommand::Emit(args) => emit(args),
         PolicyCommand::Verify(args) => verify::run(args),
         PolicyCommand::Disasm(args) => disasm::run(args),

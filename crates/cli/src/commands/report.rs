@@ -12,7 +12,7 @@ pub(crate) fn add_remedy(outcome: &mut Outcome, policy: &Policy, source: &str) {
         return;
     };
     let call = Syscall::new(violation.arch, violation.nr);
-    match callgate_policy::remedy(policy, source, call) {
+    match callgate_policy::remedy(policy, source, call, &violation.args) {
         Ok(remedy) => {
             violation.remedy = Some(Remedy {
                 command: remedy.command,
@@ -73,6 +73,10 @@ pub(crate) fn violation(outcome: &Outcome) {
         violation.nr,
         args.join(", ")
     );
+    let named = named_arguments(Syscall::new(violation.arch, violation.nr), &violation.args);
+    if !named.is_empty() {
+        anstream::eprintln!("  that is {}", named.join(", "));
+    }
     match &violation.site {
         Some(site) => anstream::eprintln!("  at {}", escape(&site.to_string())),
         None => anstream::eprintln!("  at a place that no Python frame tells"),
@@ -87,4 +91,12 @@ pub(crate) fn violation(outcome: &Outcome) {
         anstream::eprintln!("  to allow it: {}", escape(&remedy.command));
         anstream::eprintln!("  in dify-sandbox: {}", escape(&remedy.dify));
     }
+}
+
+/// The arguments that choose what a call does, by the names that the kernel's headers have for them.
+fn named_arguments(call: Syscall, args: &[u64; 6]) -> Vec<String> {
+    let keys = callgate_abi::keys(call, args);
+    keys.iter()
+        .map(|key| format!("arg{} {}", key.index, key.name))
+        .collect()
 }

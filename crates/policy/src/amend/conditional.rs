@@ -81,8 +81,8 @@ impl Policy {
         Ok(done)
     }
 
-    /// Allows a call on its own architecture where one of the alternatives holds. Returns whether that changed
-    /// anything.
+    /// Allows a call on its own architecture where one of the alternatives holds; the rules' comments say in
+    /// words what they are for. Returns whether that changed anything.
     pub(crate) fn open_when(
         &mut self,
         call: Syscall,
@@ -90,9 +90,35 @@ impl Policy {
         comment: &str,
         notes: &mut Vec<String>,
     ) -> Result<bool, AmendError> {
+        self.open_as(
+            call,
+            alternatives,
+            &|conditions| commented(call, conditions, comment),
+            notes,
+        )
+    }
+
+    /// The same with this comment as it is.
+    pub(crate) fn open_with(
+        &mut self,
+        call: Syscall,
+        alternatives: &[Alternative],
+        comment: &str,
+        notes: &mut Vec<String>,
+    ) -> Result<bool, AmendError> {
+        self.open_as(call, alternatives, &|_| comment.to_owned(), notes)
+    }
+
+    fn open_as(
+        &mut self,
+        call: Syscall,
+        alternatives: &[Alternative],
+        comment: &dyn Fn(&[ArgCondition]) -> String,
+        notes: &mut Vec<String>,
+    ) -> Result<bool, AmendError> {
         let (arch, name) = nameable(call)?;
         if alternatives.iter().any(Vec::is_empty) {
-            return Ok(!self.open(&[call], comment).is_empty());
+            return Ok(!self.open(&[call], &comment(&[])).is_empty());
         }
         if matches!(self.verdict(call), Verdict::Always(action) if action.runs()) {
             return Ok(false);
@@ -124,8 +150,7 @@ impl Policy {
                     && same(&other.args, conditions)
             };
             if !self.rules.iter().any(known) {
-                let comment = commented(call, conditions, comment);
-                self.rules.push(rule.because(comment).only_on(arch));
+                self.rules.push(rule.because(comment(conditions)).only_on(arch));
             }
             // As programs pass them: what is 32 bits wide has no upper half.
             let holds = |args: &[u64; 6]| {
@@ -185,6 +210,9 @@ fn same(a: &[ArgCondition], b: &[ArgCondition]) -> bool {
 
 /// The comment of a conditional rule: what it is for, in words.
 pub(crate) fn commented(call: Syscall, conditions: &[ArgCondition], provenance: &str) -> String {
+    if conditions.is_empty() {
+        return provenance.to_owned();
+    }
     format!("{} {}: {provenance}", call.name(), Words(call, conditions))
 }
 
@@ -280,7 +308,7 @@ impl Choice {
     }
 
     /// Puts it in the place of what the policy says of the call on its architecture.
-    fn write(self, policy: &mut Policy, call: Syscall, comment: &str) {
+    fn write(self, policy: &mut Policy, call: Syscall, comment: &dyn Fn(&[ArgCondition]) -> String) {
         let (Some(index), Some(others), Some((arch, name))) =
             (self.index, self.others(), call.arch().zip(call.known_name()))
         else {
@@ -301,7 +329,7 @@ impl Choice {
                 let half = ArgCondition::new(index, CompareOp::MaskedEq(LOW), *value).unwrap_or(condition);
                 let rule = Rule::new(Action::Allow, [name])
                     .when([condition])
-                    .because(commented(call, &[half], comment));
+                    .because(comment(&[half]));
                 policy.rules.push(rule.only_on(arch));
             }
         }

@@ -25,7 +25,7 @@ pub struct ArgumentDiff {
 
 /// What becomes of a call with the arguments that were seen of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(crate) enum Fate {
     /// The same for all of them.
     Sure(Action),
     /// Some are refused: the hardest of the answers, the values, and what has to be allowed.
@@ -37,7 +37,7 @@ pub(super) enum Fate {
 /// How many combinations of arguments are put into a change one by one.
 const MOST_ALTERNATIVES: usize = 32;
 
-pub(super) fn fate(policy: &Policy, call: Syscall, arch: Arch, seen: &KeySet) -> Fate {
+pub(crate) fn fate(policy: &Policy, call: Syscall, arch: Arch, seen: &KeySet) -> Fate {
     let rules = match policy.verdict(call) {
         Verdict::Always(action) => return Fate::Sure(action),
         Verdict::Depends { rules, .. } => rules,

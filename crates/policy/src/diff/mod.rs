@@ -14,8 +14,8 @@ pub use change::{AddedRule, Change, OciChange, Removal, Source};
 pub use observed::{Observed, ObservedCall};
 
 use crate::explain::RiskNote;
-use crate::{Difference, Policy, Verdict, compare};
-use arguments::{Fate, fate};
+use crate::{Difference, Policy, Verdict, compare, when};
+pub(crate) use arguments::{Fate, fate};
 use observed::unseen;
 
 /// The answer for one architecture. Every list is ordered by ABI and number.
@@ -86,10 +86,10 @@ pub struct DiffEntry {
     /// The values of its arguments that are refused, where it is not refused as a whole.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub arguments: Vec<ArgumentDiff>,
-    /// What it has to do with, and why it is dangerous: of missing and refused calls.
+    /// What it has to do with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<Group>,
-    /// Why it is dangerous, if it is.
+    /// Why it is dangerous, if it is missing or refused and to be allowed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub risk: Option<RiskNote>,
     /// Why it can't be told whether it runs.
@@ -112,14 +112,18 @@ pub fn diff(observed: &Observed, policy: &Policy, arch: Arch) -> ArchDiff {
     };
     let known: BTreeSet<Syscall> = calls.keys().copied().collect();
     for (call, (seen, note)) in calls {
+        let fate = fate(policy, call, arch, &seen.args);
         let mut entry = entry(policy, call, &seen, observed.arch != arch);
+        if entry.abi.is_none() && matches!(fate, Fate::Sure(_)) {
+            entry.note = None; // the conditions don't matter to what was observed
+        }
         if let Some(note) = note {
             entry.note = Some(match entry.note.take() {
                 Some(before) => format!("{before}; {note}"),
                 None => note,
             });
         }
-        result.place(entry, call, fate(policy, call, arch, &seen.args));
+        result.place(entry, call, fate);
     }
     let others = policy
         .allowed(arch)
@@ -153,7 +157,6 @@ impl ArchDiff {
         if action.runs() {
             return self.allowed.push(entry);
         }
-        entry.group = about(&entry.name).map(|about| about.group);
         entry.risk = risk(&entry.name).map(RiskNote::from);
         self.needs.push((call, alternatives));
         match action {
@@ -178,10 +181,7 @@ pub fn diff_policies(first: &Policy, second: &Policy, arch: Arch) -> ArchDiff {
 fn different(found: &Difference, second: &Policy) -> DiffEntry {
     let mut entry = entry(second, found.call, &unseen(found.call), false);
     let example = match found.example {
-        Some((args, first, second)) => {
-            let args: Vec<String> = args.iter().map(|arg| format!("{arg:#x}")).collect();
-            format!("with arguments {}: {first} against {second}", args.join(", "))
-        }
+        Some((args, first, second)) => format!("{}: {first} against {second}", made(found.call, &args)),
         None => "the conditions are too many to try all, and they are not the same".into(),
     };
     let all = if found.call.known_name().is_none() {
@@ -194,6 +194,16 @@ fn different(found: &Difference, second: &Policy) -> DiffEntry {
         (first, second) => format!("{first} in the first, {second} in the second; {example}"),
     });
     entry
+}
+
+/// A call as it would be made, with the names of its arguments: `socket(AF_INET, 0x0, …)`.
+fn made(call: Syscall, args: &[u64; 6]) -> String {
+    let words = (0u8..).zip(args).map(|(index, value)| {
+        let name = when::name(call, index, args).filter(|_| *value <= when::LOW);
+        name.filter(|name| !name.starts_with("0x"))
+            .unwrap_or_else(|| format!("{value:#x}"))
+    });
+    format!("{}({})", call.name(), words.collect::<Vec<_>>().join(", "))
 }
 
 fn entry(policy: &Policy, call: Syscall, seen: &ObservedCall, predicted: bool) -> DiffEntry {
@@ -211,7 +221,7 @@ fn entry(policy: &Policy, call: Syscall, seen: &ObservedCall, predicted: bool) -
         errors: seen.errors.clone(),
         site: seen.site.clone(),
         arguments: Vec::new(),
-        group: None,
+        group: about(&call.name()).map(|about| about.group),
         risk: None,
         reason: None,
         note: note.or_else(|| abi.map(|abi| format!("calls through the {abi} entry are always refused"))),

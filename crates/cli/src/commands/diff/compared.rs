@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use callgate_abi::Arch;
-use callgate_policy::{ArchDiff, Policy, diff_policies, shipped};
+use callgate_policy::{ArchDiff, Policy, diff_policies, quoted, shipped};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -46,7 +46,7 @@ pub(super) fn run(args: &DiffArgs, first: &Policy) -> Result<u8, Failure> {
         .map(|arch| (*arch, diff_policies(first, &second, *arch)))
         .collect();
     if args.json {
-        output::json(&diffs)?;
+        super::print(&diffs)?;
     } else {
         let heads = [&args.trace.display().to_string(), &args.against];
         output::stdout(render(&diffs, heads).as_bytes())?;
@@ -55,9 +55,9 @@ pub(super) fn run(args: &DiffArgs, first: &Policy) -> Result<u8, Failure> {
 }
 
 fn render(diffs: &BTreeMap<Arch, ArchDiff>, [first, second]: [&String; 2]) -> String {
-    let (first, second) = (escape(first), escape(second));
     let mut text = String::new();
     for (arch, diff) in diffs {
+        let (first, second) = (&escape(first), &escape(second));
         if diff.different.is_empty() {
             text.push_str(&paint(&format!(
                 "{BOLD}{arch}{BOLD:#}: {GREEN}the same decisions{GREEN:#} in {first} and {second}\n"
@@ -78,6 +78,15 @@ fn render(diffs: &BTreeMap<Arch, ArchDiff>, [first, second]: [&String; 2]) -> St
             ]);
         }
         text.push_str(&format!("{table}\n"));
+        if !diff.missing.is_empty() || !diff.refused.is_empty() {
+            let target = super::target(second);
+            text.push_str(&format!(
+                "to let run what either does: callgate policy merge {} {} -o {}\n",
+                quoted(second),
+                quoted(first),
+                quoted(&target)
+            ));
+        }
     }
     text
 }

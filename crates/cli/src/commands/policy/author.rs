@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 
 use callgate_abi::{Action, Arch, Syscall, UnknownName, errno_number};
-use callgate_policy::{Combination, Derived, Recipe, Unknown, combine};
+use callgate_policy::{Combination, Derived, Policy, Recipe, Unknown, combine, when};
 use callgate_trace::{EndingKind, Phase, Trace};
 
 use super::{warn, write};
-use crate::args::{CombineArgs, DefaultArg, DenyArgs, EditArgs, NewArgs, UnknownArg};
+use crate::args::{
+    AllowArgs, CombineArgs, DefaultArg, DenyArgs, EditArgs, NewArgs, TranslateArgs, UnknownArg,
+};
 use crate::failure::Failure;
 use crate::input;
 
@@ -17,7 +19,7 @@ pub(super) fn new(args: &NewArgs) -> Result<u8, Failure> {
         .iter()
         .map(|path| input::trace(path))
         .collect::<Result<Vec<_>, _>>()?;
-    let base = args.base.as_deref().map(input::policy).transpose()?;
+    let base = layers(&args.base)?;
     if args.phase.is_some() {
         in_the_body(&mut traces, &args.traces)?;
     }
@@ -26,6 +28,7 @@ pub(super) fn new(args: &NewArgs) -> Result<u8, Failure> {
         base: base.as_ref(),
         default: args.default.map_or(plain.default, DefaultArg::action),
         portable: args.portable,
+        args: args.args,
     };
     let Derived { mut policy, notes } = recipe.make(&traces);
     if let Some(unknown) = args.unknown {
@@ -43,11 +46,60 @@ pub(super) fn new(args: &NewArgs) -> Result<u8, Failure> {
     write(&policy, args.output.as_path())
 }
 
-pub(super) fn allow(args: &EditArgs) -> Result<u8, Failure> {
+/// The policies to start from, made into one.
+fn layers(sources: &[String]) -> Result<Option<Policy>, Failure> {
+    let mut base: Option<Policy> = None;
+    for source in sources {
+        let next = input::policy(source)?;
+        base = Some(match base {
+            None => next,
+            Some(before) => {
+                let made = combine(&before, &next, Combination::Merge)
+                    .map_err(|error| Failure::input(format!("--base {source}: {error}")))?;
+                made.notes.iter().for_each(|note| warn(note));
+                made.policy
+            }
+        });
+    }
+    Ok(base)
+}
+
+const PROVENANCE: &str = "allowed by hand";
+
+pub(super) fn allow(args: &AllowArgs) -> Result<u8, Failure> {
+    let mut policy = input::policy(&args.edit.policy)?;
+    for name in &args.edit.names {
+        let call = match args.arch {
+            Some(arch) => arch.call(name).map_err(Failure::input)?,
+            None => named(name).map_err(Failure::input)?,
+        };
+        if args.when.is_empty() {
+            match args.arch {
+                Some(_) => policy.allow_here(call, PROVENANCE),
+                None => policy.allow(call, PROVENANCE),
+            }
+            .map_err(Failure::input)?;
+            continue;
+        }
+        let alternatives = args
+            .when
+            .iter()
+            .map(|text| when(call, text).map_err(|error| Failure::input(format!("--when: {error}"))))
+            .collect::<Result<Vec<_>, _>>()?;
+        let done = policy
+            .allow_when(call, &alternatives, PROVENANCE, args.arch)
+            .map_err(Failure::input)?;
+        done.notes.iter().for_each(|note| warn(note));
+    }
+    write(&policy, args.edit.output.as_path())
+}
+
+pub(super) fn translate(args: &TranslateArgs) -> Result<u8, Failure> {
     let mut policy = input::policy(&args.policy)?;
-    for name in &args.names {
-        let call = named(name).map_err(Failure::input)?;
-        policy.allow(call, "allowed by hand").map_err(Failure::input)?;
+    for to in Arch::ALL.into_iter().filter(|to| *to != args.from) {
+        let translated = policy.translate(args.from, to).map_err(Failure::input)?;
+        translated.notes.iter().for_each(|note| warn(note));
+        policy = translated.policy;
     }
     write(&policy, args.output.as_path())
 }
