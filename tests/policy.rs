@@ -1,6 +1,8 @@
 //! Policies: compared, made, changed, written in other formats, and enforced by other tools.
 //!
 //! - [`comparing`]: `policy diff`;
+//! - [`deciding`]: `policy diff` against arguments, and the change that it proposes, tried;
+//! - [`arguments`]: `new --args`, `allow --when`, `translate`, and what edits keep;
 //! - [`making`]: `policy new`, `allow`, `remove`, `show`, `list`, and what they keep;
 //! - [`refusals`]: bad input, and files that can't be written;
 //! - [`containers`]: the emitted OCI file under crun and runc;
@@ -8,9 +10,11 @@
 //! - [`unknown`]: numbers above the newest known call;
 //! - [`round_trip`]: a call is taken out, refused, allowed by the remedy, and the probe runs again.
 
+mod arguments;
 mod bubblewrap;
 mod comparing;
 mod containers;
+mod deciding;
 mod making;
 mod refusals;
 mod round_trip;

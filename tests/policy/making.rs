@@ -168,6 +168,8 @@ fn shipped_policies_are_listed_and_shown_as_files_that_read_back_the_same() {
     let list = String::from_utf8(expect(0, &mut policy(dir.path(), ["list"])).stdout).unwrap();
     for name in [
         "python",
+        "python-network",
+        "docker-default",
         "dify-python",
         "dify-python-network",
         "dify-nodejs",

@@ -28,7 +28,7 @@ const KERNEL_INJECTED: [&str; 2] = ["restart_syscall", "rt_sigreturn"];
 const EXIT_PATH: [&str; 2] = ["exit", "exit_group"];
 /// Newer calls that libc and language runtimes try first and do without on ENOSYS, but not on EPERM:
 /// under another libc than the traced one they come up.
-const ENOSYS_FALLBACK: [&str; 18] = [
+const ENOSYS_FALLBACK: [&str; 17] = [
     "clone3",
     "close_range",
     "copy_file_range",
@@ -44,7 +44,6 @@ const ENOSYS_FALLBACK: [&str; 18] = [
     "pidfd_send_signal",
     "preadv2",
     "pwritev2",
-    "renameat2",
     "rseq",
     "statx",
 ];

@@ -3,7 +3,7 @@
 use crate::{Policy, PolicyError};
 
 /// Name and text, in the order in which they are listed.
-const SHIPPED: [(&str, &str); 5] = [
+const SHIPPED: [(&str, &str); 7] = [
     ("dify-nodejs", include_str!("../../../policies/dify-nodejs.json")),
     (
         "dify-nodejs-network",
@@ -14,7 +14,15 @@ const SHIPPED: [(&str, &str); 5] = [
         "dify-python-network",
         include_str!("../../../policies/dify-python-network.json"),
     ),
+    (
+        "docker-default",
+        include_str!("../../../policies/docker-default.json"),
+    ),
     ("python", include_str!("../../../policies/python.json")),
+    (
+        "python-network",
+        include_str!("../../../policies/python-network.json"),
+    ),
 ];
 
 /// The names, in alphabetical order.

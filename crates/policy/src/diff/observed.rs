@@ -32,6 +32,9 @@ pub struct ObservedCall {
     pub args: KeySet,
 }
 
+/// The calls that are expected on an architecture, each with a note if it stands for another one.
+pub(super) type Expected = BTreeMap<Syscall, (ObservedCall, Option<String>)>;
+
 impl From<&Trace> for Observed {
     fn from(trace: &Trace) -> Self {
         let calls = trace.syscalls.iter().map(|call| ObservedCall {
@@ -60,8 +63,8 @@ impl Observed {
 
     /// The calls with what stands for them on `arch`, each once, and a note where it is not the same call;
     /// the second list has a sentence for each call that has nothing there.
-    pub(super) fn on(&self, arch: Arch) -> (BTreeMap<Syscall, (ObservedCall, Option<String>)>, Vec<String>) {
-        let mut calls: BTreeMap<Syscall, (ObservedCall, Option<String>)> = BTreeMap::new();
+    pub(super) fn on(&self, arch: Arch) -> (Expected, Vec<String>) {
+        let mut calls = Expected::new();
         let mut notes = Vec::new();
         for seen in &self.calls {
             for (there, note) in stand_ins(seen, self.arch, arch, &mut notes) {

@@ -58,12 +58,19 @@ fn the_kernel_allows_refuses_and_kills_as_the_policy_says() {
     expect(&policy, Entry::Native(999, [0; 3]), End::Killed(SIGSYS));
 }
 
+const EPERM: i32 = 1;
+
 #[test]
-fn the_kernel_loads_every_shipped_policy_and_ends_a_process_that_leaves_it() {
+fn the_kernel_loads_every_shipped_policy_and_refuses_what_leaves_it() {
     for name in callgate_policy::shipped::names() {
         let policy = crate::load(name);
         expect(&policy, call("getpid", [0; 3]), End::Returned(0));
-        expect(&policy, call("ptrace", [0; 3]), End::Killed(SIGSYS));
+        // Docker's profile lets calls fail; the others end the process.
+        let end = match name {
+            "docker-default" => End::Returned(EPERM),
+            _ => End::Killed(SIGSYS),
+        };
+        expect(&policy, call("keyctl", [0; 3]), end);
     }
 }
 

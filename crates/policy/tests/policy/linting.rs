@@ -27,6 +27,7 @@ fn the_findings_of_the_shipped_policies_are_these() {
     let socket = "warning socket-family socket";
     let clone3 = "warning no-fallback clone3";
     assert_eq!(warnings("python"), [] as [&str; 0]);
+    assert_eq!(warnings("python-network"), [] as [&str; 0]);
     assert_eq!(warnings("dify-python"), [restart, terminal]);
     assert_eq!(warnings("dify-python-network"), [restart, socket, terminal]);
     assert_eq!(warnings("dify-nodejs"), [restart, clone3, terminal]);
@@ -34,6 +35,28 @@ fn the_findings_of_the_shipped_policies_are_these() {
         warnings("dify-nodejs-network"),
         [restart, clone3, socket, terminal]
     );
+}
+
+/// What Docker leaves open on purpose: a container's root may chroot and debug its own processes, clocks need
+/// capabilities that it lacks, and every family of sockets but two is there. The policy is for comparison.
+#[test]
+fn the_findings_of_docker_s_profile_are_what_docker_decided() {
+    let expected = [
+        "error open-call chroot",
+        "error open-call process_vm_readv",
+        "error open-call process_vm_writev",
+        "error open-call ptrace",
+        "warning open-call adjtimex",
+        "warning open-call clock_adjtime",
+        "warning open-call fanotify_mark",
+        "warning open-call modify_ldt",
+        "warning open-call vmsplice",
+        "warning socket-family socket",
+        "warning terminal-input ioctl",
+    ];
+    let found: BTreeSet<String> = warnings("docker-default").into_iter().collect();
+    assert_eq!(found, expected.map(str::to_owned).into());
+    assert!(load("docker-default").comment.unwrap().contains("no sandbox"));
 }
 
 #[test]
@@ -47,7 +70,9 @@ fn the_notes_of_the_shipped_policies_are_these() {
         let kinds: BTreeSet<&str> = notes.iter().map(|finding| finding.kind).collect();
         (notes.len(), kinds.into_iter().collect::<Vec<_>>())
     };
+    // Libraries that compile code at run time (numba, cffi's callbacks) need memory that is both.
     assert_eq!(notes("python"), (2, vec!["write-execute"]));
+    assert_eq!(notes("python-network"), (2, vec!["write-execute"]));
     assert_eq!(notes("dify-python"), (6, vec!["no-fallback", "write-execute"]));
     assert_eq!(
         notes("dify-python-network"),

@@ -3,7 +3,8 @@
 //!
 //! - `dify`: the shipped lists are those of dify-sandbox, number by number
 //! - `python`: the shipped `python` policy opens nothing dangerous
-//! - `python_runs`: ordinary programs run under it, and end where they leave it
+//! - `shipped`: `docker-default` decides as Docker documents it; `python-network` is `python` and sockets
+//! - `python_runs`: ordinary programs run under them, and end where they leave them
 //! - `reading`: what is read, what is refused, and where the fault is
 //! - `deriving`: traces become policies with provenance
 //! - `comparing`: the diff's contract
@@ -27,13 +28,14 @@ mod python;
 mod python_runs;
 mod random;
 mod reading;
+mod shipped;
 mod sys;
 
-use callgate_policy::{Policy, shipped};
+use callgate_policy::Policy;
 
 /// A shipped policy.
 fn load(name: &str) -> Policy {
-    shipped::load(name).unwrap().unwrap()
+    callgate_policy::shipped::load(name).unwrap().unwrap()
 }
 
 /// Says that a test was not run, or fails if the environment demands what it needs
