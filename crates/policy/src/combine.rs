@@ -298,8 +298,9 @@ mod tests {
     #[test]
     fn of_any_two_shipped_policies_both_combinations_decide_as_they_should() {
         let mut combined = 0;
-        for a in shipped::names() {
-            for b in shipped::names() {
+        let names = shipped::names();
+        for (place, a) in names.iter().enumerate() {
+            for b in &names[place..] {
                 let (a, b) = (
                     shipped::load(a).unwrap().unwrap(),
                     shipped::load(b).unwrap().unwrap(),
@@ -327,7 +328,7 @@ mod tests {
                 }
             }
         }
-        assert!(combined >= 40, "{combined}");
+        assert!(combined >= 25, "{combined}");
     }
 
     #[test]

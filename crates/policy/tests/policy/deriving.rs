@@ -201,3 +201,68 @@ fn of_several_traces_the_union_is_allowed() {
     );
     assert_eq!(policy.verdict(amd64("write")), Verdict::Always(Action::Allow));
 }
+
+/// The same trace as if it had been recorded on arm64.
+fn on_arm64(calls: &[(&str, u32)]) -> Trace {
+    let calls: Vec<_> = calls
+        .iter()
+        .map(|(name, nr)| (*name, *nr, "aarch64", "body", true))
+        .collect();
+    let mut trace = trace(&calls);
+    trace.arch = Arch::Aarch64;
+    trace
+}
+
+#[test]
+fn of_an_arm64_trace_the_older_names_of_amd64_are_guessed_and_the_guess_is_in_the_comment() {
+    let trace = on_arm64(&[("openat", 56), ("mkdirat", 34), ("unlinkat", 35)]);
+    let policy = from_traces(&[trace], None).policy;
+    for name in [
+        "openat",
+        "open",
+        "creat",
+        "mkdirat",
+        "mkdir",
+        "unlink",
+        "rmdir",
+        "arch_prctl",
+    ] {
+        assert_eq!(
+            policy.verdict(amd64(name)),
+            Verdict::Always(Action::Allow),
+            "{name}"
+        );
+    }
+    let guessed = rule(&policy, "mkdir").comment.as_deref().unwrap();
+    assert!(
+        guessed.contains("mkdirat") && guessed.contains("a guess"),
+        "{guessed}"
+    );
+    assert_eq!(
+        policy.verdict(amd64("chmod")),
+        Verdict::Always(Action::KillProcess)
+    );
+    assert!(
+        rule(&policy, "arch_prctl")
+            .comment
+            .as_deref()
+            .unwrap()
+            .contains("thread register")
+    );
+}
+
+#[test]
+fn a_call_that_has_nothing_on_the_other_architecture_is_noted() {
+    let derived = from_traces(&[trace(&[("arch_prctl", 158, "x86_64", "startup", false)])], None);
+    assert_eq!(
+        derived.notes,
+        ["arch_prctl: nothing on arm64; arm64 sets its thread register without a call"]
+    );
+}
+
+#[test]
+fn fork_becomes_clone_on_arm64_without_new_namespaces() {
+    let policy = from_traces(&[trace(&[("fork", 57, "x86_64", "body", true)])], None).policy;
+    let runs = |flags| policy.decide(arm64("clone"), &[flags, 0, 0, 0, 0, 0]).runs();
+    assert!(runs(0x0120_0011) && !runs(0x1000_0011) && !runs(0x0002_0000));
+}

@@ -1,17 +1,20 @@
 //! Traces → policy: what was observed, what the kernel needs besides, and where it came from.
 
 mod arguments;
+mod making;
 mod portable;
+mod seen;
 
 use std::collections::BTreeMap;
 
-use callgate_abi::{Action, Arch, KeySet, Site, Syscall};
-use callgate_trace::{Phase, Trace};
+use callgate_abi::{Action, Arch, KeySet, Syscall};
+use callgate_trace::Trace;
 
-use crate::amend::{Alternative, limits, nameable};
-use crate::diff::{Fate, fate};
+use crate::amend::{limits, nameable};
 use crate::translate::counterparts;
-use crate::{Policy, Verdict, names};
+use crate::{Policy, Verdict, equivalents, names};
+use making::{HIDDEN, Making, left};
+use seen::observed;
 
 /// A policy and what could not be put into it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,26 +51,12 @@ const ENOSYS_FALLBACK: [&str; 17] = [
     "statx",
 ];
 const ENOSYS: u16 = 38;
-/// Its flags lie in memory, where no filter can read them.
-const HIDDEN: &str = "clone3";
-
-/// What traces together say of one call.
-struct Seen {
-    in_body: bool,
-    site: Option<Site>,
+/// What stands for observed calls on an architecture that lacks them.
+#[derive(Default)]
+struct Instead {
+    of: Vec<&'static str>,
     args: KeySet,
-    /// Whether a trace does not tell its arguments.
-    untold: bool,
-}
-
-impl Seen {
-    fn provenance(&self) -> String {
-        match (&self.site, self.in_body) {
-            (_, false) => "observed (startup)".into(),
-            (Some(site), true) => format!("observed: {site}"),
-            (None, true) => "observed".into(),
-        }
-    }
+    guess: Option<&'static str>,
 }
 
 /// How a policy is made of traces.
@@ -142,6 +131,7 @@ impl Recipe<'_> {
                 continue;
             }
             making.admit(call, &seen);
+            making.notes.extend(nothing_there(call));
             for arch in Arch::ALL {
                 let others = counterparts(call, arch).into_iter().filter(|found| !found.same);
                 for found in others.filter(|found| found.way.possible(&seen.args)) {
@@ -188,146 +178,13 @@ impl Recipe<'_> {
     }
 }
 
-/// What stands for observed calls on an architecture that lacks them.
-#[derive(Default)]
-struct Instead {
-    of: Vec<&'static str>,
-    args: KeySet,
-    guess: Option<&'static str>,
-}
-
-/// A policy while it is made.
-struct Making {
-    policy: Policy,
-    notes: Vec<String>,
-    args: bool,
-}
-
-impl Making {
-    /// Whether a rule says something of a name.
-    fn decides(&self, name: &str) -> bool {
-        self.policy
-            .rules
-            .iter()
-            .any(|rule| rule.names.iter().any(|n| n == name))
-    }
-
-    /// Leaves clone3 to ENOSYS, on which libc calls clone, whose flags can be told.
-    fn admit_instead_of_hidden(&mut self, seen: &Seen) {
-        let provenance = format!(
-            "no new namespaces; in the place of {HIDDEN}, {}",
-            seen.provenance()
-        );
-        for clone in Arch::ALL.iter().filter_map(|arch| names::on(*arch, "clone")) {
-            self.open_when(clone, &limits(clone), &provenance);
-        }
-    }
-
-    /// Allows an observed call under its own name on every architecture that has it.
-    fn admit(&mut self, call: Syscall, seen: &Seen) {
-        let provenance = seen.provenance();
-        let mut whole: Vec<Syscall> = Vec::new();
-        let mut why = None;
-        for found in Arch::ALL
-            .into_iter()
-            .flat_map(|arch| counterparts(call, arch))
-            .filter(|found| found.same)
-        {
-            let Some(arch) = found.call.arch() else { continue };
-            let keys = found.way.key_set(found.call, &seen.args);
-            match fate(&self.policy, found.call, arch, &keys) {
-                Fate::Sure(action) if action.runs() => {}
-                Fate::Sure(_) => match self.conditions(found.call, &keys, seen.untold) {
-                    Some(Ok(ways)) => {
-                        for (conditions, words) in ways {
-                            let comment = format!("{words}: {provenance}");
-                            self.open_when(found.call, &conditions, &comment);
-                        }
-                    }
-                    other => {
-                        why = other.and_then(Result::err);
-                        whole.push(found.call);
-                    }
-                },
-                Fate::Refused(_, _, alternatives) => {
-                    for conditions in alternatives {
-                        self.open_when(found.call, &conditions, &provenance);
-                    }
-                }
-                Fate::Unsure(reason) => self.left(found.call, &provenance, &reason),
-            }
-        }
-        let provenance = match why {
-            Some(reason) => format!("{provenance}; for all arguments, as {reason}"),
-            None => provenance,
-        };
-        self.policy.open(&whole, &provenance);
-    }
-
-    /// Allows a call on one architecture for others that it stands for, within these limits.
-    fn admit_there(
-        &mut self,
-        there: Syscall,
-        keys: &KeySet,
-        provenance: &str,
-        limits: &[callgate_abi::ArgCondition],
-    ) {
-        let Some(arch) = there.arch() else { return };
-        match fate(&self.policy, there, arch, keys) {
-            Fate::Sure(action) if action.runs() => {}
-            Fate::Sure(_) => match self.conditions(there, keys, keys.is_empty()) {
-                Some(Ok(ways)) => {
-                    for (conditions, words) in ways {
-                        self.open_when(there, &conditions, &format!("{words}: {provenance}"));
-                    }
-                }
-                _ => self.open_when(there, limits, provenance),
-            },
-            Fate::Refused(_, _, alternatives) => {
-                for conditions in alternatives {
-                    self.open_when(there, &conditions, provenance);
-                }
-            }
-            Fate::Unsure(reason) => self.left(there, provenance, &reason),
-        }
-    }
-
-    fn conditions(
-        &self,
-        call: Syscall,
-        keys: &KeySet,
-        untold: bool,
-    ) -> Option<Result<Vec<arguments::Seen>, &'static str>> {
-        let found = arguments::conditions(call, keys).filter(|_| self.args)?;
-        Some(match untold {
-            true => found.and(Err("a recording does not tell its arguments")),
-            false => found,
-        })
-    }
-
-    fn open_when(&mut self, call: Syscall, conditions: &[callgate_abi::ArgCondition], comment: &str) {
-        let alternative: Alternative = conditions.to_vec();
-        match self
-            .policy
-            .open_with(call, &[alternative], comment, &mut self.notes)
-        {
-            Ok(_) => {}
-            Err(error) => self.notes.push(error.to_string()),
-        }
-    }
-
-    fn left(&mut self, call: Syscall, provenance: &str, reason: &str) {
-        left(&mut self.notes, call, provenance, reason);
-    }
-}
-
-/// Notes that the base decides about a call.
-fn left(notes: &mut Vec<String>, call: Syscall, provenance: &str, reason: &str) {
-    let note =
-        format!("{call} ({provenance}): the base decides by its arguments, and {reason}; left as it is");
-    if !notes.contains(&note) {
-        notes.push(note);
-    }
+/// A note for each architecture that has nothing in the place of a call.
+fn nothing_there(call: Syscall) -> impl Iterator<Item = String> {
+    Arch::ALL.into_iter().filter_map(move |arch| {
+        let found = equivalents(call, arch);
+        let note = found.note.filter(|_| found.calls.is_empty())?;
+        Some(format!("{}: nothing on {arch}; {note}", call.name()))
+    })
 }
 
 /// Opens a name on every architecture that has it.
@@ -350,28 +207,6 @@ fn admit_name(policy: &mut Policy, name: &str, provenance: &str, notes: &mut Vec
             notes.push(error.to_string());
         }
     }
-}
-
-/// Every observed call once, ordered by entry and number.
-fn observed(traces: &[Trace]) -> BTreeMap<Syscall, Seen> {
-    let mut calls: BTreeMap<Syscall, Seen> = BTreeMap::new();
-    for call in traces.iter().flat_map(|trace| &trace.syscalls) {
-        let in_body = call.phases.contains(&Phase::Body);
-        let seen = calls.entry(call.syscall()).or_insert(Seen {
-            in_body: false,
-            site: None,
-            args: KeySet::default(),
-            untold: false,
-        });
-        seen.untold |= call.args.is_empty();
-        seen.args.unite(call.args.clone());
-        // The site that is shown is one of the body's, where there is one.
-        if seen.site.is_none() || in_body && !seen.in_body {
-            seen.site = call.site.clone().or(seen.site.take());
-        }
-        seen.in_body |= in_body;
-    }
-    calls
 }
 
 /// Lets the calls of [`ENOSYS_FALLBACK`] fail with ENOSYS where nothing is said of them.
