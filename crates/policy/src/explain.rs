@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use callgate_abi::{Arch, Group, Risk, Severity, about, risk};
+use callgate_abi::{Action, Arch, CompareOp, Group, Risk, Severity, Syscall, about, risk};
 use serde::Serialize;
 
-use crate::{Policy, PolicyError, UnknownCall, equivalents, names, shipped, siblings};
+use crate::when::LOW;
+use crate::{Policy, PolicyError, UnknownCall, Verdict, equivalents, names, shipped, siblings, when};
 
 /// What is known of a call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -146,8 +147,48 @@ pub fn explain(name: &str) -> Result<Explanation, ExplainError> {
 
 /// What a policy does with a name on each architecture that has it.
 fn answers(policy: &Policy, name: &str) -> BTreeMap<Arch, String> {
-    let answer = |arch| Some((arch, policy.verdict(names::on(arch, name)?).to_string()));
+    let answer = |arch| {
+        let call = names::on(arch, name)?;
+        Some((arch, in_words(call, &policy.verdict(call))))
+    };
     Arch::ALL.into_iter().filter_map(answer).collect()
+}
+
+/// A verdict with its values by name, one clause for each action and argument:
+/// `allow if arg0 is AF_UNIX or AF_INET; else kill`.
+fn in_words(call: Syscall, verdict: &Verdict) -> String {
+    let (base, rules) = match verdict {
+        Verdict::Always(action) => return action.to_string(),
+        Verdict::Depends { base, rules, .. } => (base, rules),
+    };
+    let mut clauses: Vec<(Action, Option<u8>, Vec<String>)> = Vec::new();
+    for (action, conditions) in rules {
+        let (index, words) = match conditions.as_slice() {
+            [one] if matches!(one.op(), CompareOp::Eq | CompareOp::MaskedEq(LOW)) => {
+                let mut args = [0; 6];
+                args[usize::from(one.index())] = one.value();
+                let number = || format!("{:#x}", one.value());
+                let name = when::name(call, one.index(), &args).unwrap_or_else(number);
+                (Some(one.index()), name)
+            }
+            all => {
+                let all: Vec<String> = all.iter().map(ToString::to_string).collect();
+                (None, all.join(" and "))
+            }
+        };
+        let like =
+            |(other, place, _): &&mut (Action, Option<u8>, Vec<String>)| (*other, *place) == (*action, index);
+        match clauses.iter_mut().find(like) {
+            Some((_, _, list)) => list.push(words),
+            None => clauses.push((*action, index, vec![words])),
+        }
+    }
+    let clause = |(action, index, words): &(Action, Option<u8>, Vec<String>)| match index {
+        Some(index) => format!("{action} if arg{index} is {}", words.join(" or ")),
+        None => format!("{action} if {}", words.join(" or ")),
+    };
+    let clauses: Vec<String> = clauses.iter().map(clause).collect();
+    format!("{}; else {base}", clauses.join("; "))
 }
 
 #[cfg(test)]
@@ -177,6 +218,18 @@ mod tests {
         assert_eq!(found.shipped["python"][&Arch::X86_64], "errno(ENOSYS)");
         let open = explain("open").unwrap();
         assert_eq!(open.equivalents[&Arch::Aarch64].calls, ["openat"]);
+    }
+
+    #[test]
+    fn a_policy_that_decides_by_arguments_is_told_with_their_names() {
+        let found = explain("socket").unwrap();
+        let network = &found.shipped["python-network"][&Arch::X86_64];
+        assert!(
+            network.starts_with("allow if arg0 is AF_UNIX or AF_INET or AF_INET6; errno(EAFNOSUPPORT) if "),
+            "{network}"
+        );
+        assert!(network.ends_with("; else kill"), "{network}");
+        assert_eq!(found.shipped["python"][&Arch::Aarch64], "errno(EPERM)");
     }
 
     #[test]

@@ -45,10 +45,10 @@ pub(crate) enum PolicyCommand {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Conditions of the policy are held against the arguments that the trace recorded: `socket` allowed for
+Conditions of the policy are held against the arguments that the trace recorded: socket allowed for
 AF_UNIX and observed with AF_INET is missing, with the argument. What a trace can't tell is shown as
-`depends` and changes no exit code. At the end stands the change that leaves nothing missing: commands, an
-OCI fragment and dify-sandbox's whole list, each ready to be used.
+depends and changes no exit code. At the end stands the change that leaves nothing missing: commands,
+an OCI fragment and dify-sandbox's whole list, each ready to be used.
 Two policies are compared by what they decide, whatever the order of their rules; JSON has that as
 `different`.
 Exit codes: 0 nothing is missing (two policies: they decide the same); 1 something is missing or refused
@@ -129,8 +129,8 @@ pub(crate) enum DefaultArg {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Conditions: argN=VALUE with N from 0 to 5; VALUE is a number or a name of the kernel's headers (AF_INET,
-SOCK_STREAM|SOCK_CLOEXEC, TIOCGWINSZ). Also <=, <, >=, >, != and argN&MASK=VALUE. With commas, all of them
+Conditions: argN=VALUE, N from 0 to 5; VALUE is a number or a name of the kernel's headers (AF_INET,
+SOCK_STREAM|SOCK_CLOEXEC, TIOCGWINSZ). Also <=, <, >=, >, != and argN&MASK=VALUE. With commas, all
 must hold; several --when are alternatives. = compares the 32 bits that the kernel reads of an int.
   callgate policy allow python socket --when arg0=AF_UNIX --when arg0=AF_INET -o p.json
 Exit codes: 0 written; 2 bad input, or rules can't say it.")]
@@ -148,9 +148,10 @@ pub(crate) struct AllowArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-What is allowed on the one architecture is allowed on the other by the names that libc calls there, with
-conditions at the arguments' places there; a condition without a place leaves the call closed. Every guess
-and every call that has nothing there is told. What the policy says of the first architecture stays.
+What is allowed on the one architecture is allowed on the other by the names that libc calls there,
+with conditions at the arguments' places there; a condition without a place leaves the call closed.
+Every guess and every call that has nothing there is told. What the policy says of the first
+architecture stays.
 Exit codes: 0 written; 2 bad input.")]
 pub(crate) struct TranslateArgs {
     /// The policy: a file or a shipped policy's name

@@ -171,7 +171,7 @@ impl Policy {
     }
 
     /// Takes a call out of those rules of its architecture; on the others they stay.
-    fn take_out(&mut self, call: Syscall, of: impl Fn(&Rule) -> bool) {
+    pub(crate) fn take_out(&mut self, call: Syscall, of: impl Fn(&Rule) -> bool) {
         let Some((arch, name)) = call.arch().zip(call.known_name()) else {
             return;
         };

@@ -2,9 +2,9 @@
 
 use callgate_abi::{Arch, Syscall};
 
-use super::counterparts;
+use super::{Counterpart, counterparts};
 use crate::amend::{Alternative, limits};
-use crate::{AmendError, Policy, Verdict, equivalents};
+use crate::{AmendError, Policy, Rule, Verdict, equivalents};
 
 /// A policy for both architectures, and what is not certain about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +75,9 @@ impl Policy {
                     )),
                 }
             }
+            if other.same {
+                other.in_its_own_bits(policy, call, to, notes);
+            }
             // Under its own name a call is decided on both by the same rules, unless they are for one alone.
             if there.is_empty() || other.same && self.verdict(other.call) == self.verdict(call) {
                 continue;
@@ -94,12 +97,60 @@ impl Policy {
     }
 }
 
+impl Counterpart {
+    /// Rules with conditions that count on both architectures and mean other arguments or other bits on `to`
+    /// (flags of open, the last arguments of clone) are rewritten there.
+    fn in_its_own_bits(&self, policy: &mut Policy, call: Syscall, to: Arch, notes: &mut Vec<String>) {
+        let (Some(from), Some(name)) = (call.arch(), call.known_name()) else {
+            return;
+        };
+        let shared: Vec<Rule> = policy
+            .rules
+            .iter()
+            .filter(|rule| rule.applies_to(from) && rule.applies_to(to) && !rule.args.is_empty())
+            .filter(|rule| rule.names.iter().any(|n| n == name))
+            .cloned()
+            .collect();
+        for rule in shared {
+            let there = self.way.conditions(&rule.args);
+            if there.as_ref() == Ok(&rule.args) {
+                continue;
+            }
+            policy.take_out(self.call, |other| {
+                (other.action, &other.args) == (rule.action, &rule.args)
+            });
+            let args = match there {
+                Ok(args) => args,
+                // A refusal without its condition refuses more; an allowance without it would allow more.
+                Err(lost) => {
+                    let (action, also) = match rule.action.runs() {
+                        true => ("not allowed", ""),
+                        false => ("refused", " whatever its arguments"),
+                    };
+                    notes.push(format!(
+                        "{name}: its condition {lost} has no place on {to}; {action} there by this rule{also}"
+                    ));
+                    if rule.action.runs() {
+                        continue;
+                    }
+                    Vec::new()
+                }
+            };
+            policy.rules.push(Rule {
+                names: vec![name.to_owned()],
+                args,
+                ..rule.only_on(to)
+            });
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use callgate_abi::Action;
 
     use super::*;
-    use crate::{Rule, when};
+    use crate::when;
 
     fn from_amd64(rules: Vec<Rule>) -> Translated {
         let policy = Policy {
@@ -182,5 +233,31 @@ mod tests {
                 .iter()
                 .any(|note| note.contains("poll") && note.contains("no place in ppoll"))
         );
+    }
+
+    #[test]
+    fn conditions_of_a_call_that_both_have_get_the_bits_that_they_have_there() {
+        let openat = |arch: Arch| arch.call("openat").unwrap();
+        let here = openat(Arch::X86_64);
+        let policy = Policy {
+            rules: vec![
+                Rule::new(Action::Allow, ["openat"])
+                    .when(when(here, "arg2&O_DIRECTORY=O_DIRECTORY").unwrap()),
+                Rule::new(Action::Errno(1), ["openat"])
+                    .when(when(here, "arg2=O_NOFOLLOW|O_DIRECTORY").unwrap()),
+            ],
+            ..Policy::new(Action::KillProcess)
+        };
+        let there = policy.translate(Arch::X86_64, Arch::Aarch64).unwrap().policy;
+        let says = |arch, flags| there.decide(openat(arch), &[0, 0, flags, 0, 0, 0]);
+        for (arch, directory, nofollow) in [
+            (Arch::X86_64, 0o200_000, 0o400_000),
+            (Arch::Aarch64, 0o40_000, 0o100_000),
+        ] {
+            assert_eq!(says(arch, directory), Action::Allow, "{arch}");
+            assert_eq!(says(arch, directory | nofollow), Action::Errno(1), "{arch}");
+            assert_eq!(says(arch, 0), Action::KillProcess, "{arch}");
+        }
+        assert_eq!(says(Arch::Aarch64, 0o200_000), Action::KillProcess);
     }
 }

@@ -1,7 +1,7 @@
 //! Random policies: their filters agree with them, and their files with both.
 
 use callgate_abi::{Action, Arch, ArgCondition, CompareOp};
-use callgate_policy::{Policy, Rule, Unknown, Verifier, verify};
+use callgate_policy::{Policy, Rule, Unknown, Verifier, edges, verify};
 use proptest::prelude::*;
 
 const NAMES: [&str; 12] = [
@@ -64,6 +64,12 @@ pub(crate) fn condition(args: u8) -> impl Strategy<Value = ArgCondition> {
     })
 }
 
+/// A condition as people write them: equal, in 32 bits or in all.
+fn simple() -> impl Strategy<Value = ArgCondition> {
+    let op = prop_oneof![Just(CompareOp::Eq), Just(CompareOp::MaskedEq(0xffff_ffff))];
+    (0..2u8, op, 0..6u64).prop_map(|(index, op, value)| ArgCondition::new(index, op, value).unwrap())
+}
+
 fn rule(names: &'static [&'static str], args: u8) -> impl Strategy<Value = Rule> {
     let names = prop::collection::vec(prop::sample::select(names), 1..4);
     let args = prop::collection::vec(condition(args), 0..4);
@@ -120,10 +126,62 @@ proptest! {
         }
     }
 
+    /// What is asked for opens, no more; what ran before runs on.
+    #[test]
+    fn a_conditional_allowance_opens_nothing_but_what_was_asked_for(
+        policy in policy(),
+        name in prop::sample::select(NAMES[..11].to_vec()),
+        asked in prop::collection::vec(prop::collection::vec(simple(), 1..3), 1..3),
+        args in prop::collection::vec(prop::array::uniform6(value()), 16),
+    ) {
+        let call = Arch::X86_64.call(name).unwrap();
+        let mut after = policy.clone();
+        let done = after.allow_when(call, &asked, "asked for", Some(Arch::X86_64));
+        if done.is_err() {
+            prop_assert_eq!(&after, &policy);
+        }
+        let mut tried: Vec<[u64; 6]> = args.clone();
+        let edges = edges(&policy, Arch::X86_64, call.nr()).into_iter().chain(edges(&after, Arch::X86_64, call.nr()));
+        for (index, value) in edges {
+            for from in args.iter().take(4) {
+                let mut changed = *from;
+                changed[usize::from(index)] = value;
+                tried.push(changed);
+            }
+        }
+        for args in tried {
+            let (ran, runs) = (policy.decide(call, &args).runs(), after.decide(call, &args).runs());
+            let wanted = asked.iter().any(|all| all.iter().all(|condition| condition.holds(&args)));
+            prop_assert!(runs || !ran, "{args:x?} ran before");
+            prop_assert!(ran || !runs || wanted, "{args:x?} was not asked for: {after:#?}");
+        }
+        for other in Arch::ALL.into_iter().flat_map(Arch::calls).filter(|other| *other != call) {
+            prop_assert_eq!(policy.decide(other, &args[0]), after.decide(other, &args[0]), "{}", other);
+        }
+    }
+
     #[test]
     fn no_text_makes_the_reader_panic(text in "\\PC{0,200}", cut in 0..900usize) {
         let _ = Policy::parse(&text);
         let whole = callgate_policy::shipped::get("python").unwrap();
         let _ = Policy::parse(whole.get(..cut).unwrap_or(whole));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// A program that runs under a policy made on one architecture runs under its translation as before.
+    #[test]
+    fn a_translation_changes_nothing_where_it_comes_from(
+        policy in policy(),
+        args in prop::collection::vec(prop::array::uniform6(value()), 8),
+    ) {
+        let Ok(translated) = policy.translate(Arch::X86_64, Arch::Aarch64) else { return Ok(()) };
+        for call in NAMES.iter().filter_map(|name| Arch::X86_64.call(name).ok()) {
+            for args in &args {
+                prop_assert_eq!(policy.decide(call, args), translated.policy.decide(call, args), "{}", call);
+            }
+        }
     }
 }
