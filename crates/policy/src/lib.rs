@@ -12,6 +12,8 @@
 //! - a call's [`Verdict`] is what is known before its arguments are;
 //! - [`from_traces`] makes a policy from what was observed, [`diff()`] compares the two, and
 //!   [`equivalents`] says what libc calls on the other architecture;
+//! - conditions on arguments are written by people as [`when()`] reads them; [`Policy::allow_when`] allows a
+//!   call under them, and [`Policy::translate`] carries them to the other architecture;
 //! - [`compare`] and [`diff_policies`] compare policies by what they decide, [`combine`] makes one of two,
 //!   [`mod@lint`] finds what is dangerous or broken in one, [`explain()`] tells all that is known of a call;
 //! - [`disassemble`] shows a program with names, also a foreign one, and [`verdicts`] what it answers to

@@ -86,7 +86,8 @@ pub(crate) struct NewArgs {
     #[arg(long)]
     pub(crate) portable: bool,
     /// Allow calls for the observed values of their arguments alone, where that is safe: socket, ioctl, fcntl,
-    /// prctl, arch_prctl, personality, clone, rlimits, and writable or executable memory
+    /// prctl, arch_prctl, personality, clone, rlimits, and writable or executable memory. clone3, whose
+    /// flags no filter can read, gets ENOSYS, on which libc calls clone
     #[arg(long)]
     pub(crate) args: bool,
     /// What happens to calls that no rule names [default: kill]

@@ -6,8 +6,8 @@ use callgate_abi::{Arch, Site};
 use callgate_policy::{ArchDiff, Change, DiffEntry};
 
 use crate::commands::dig::paint;
-use crate::table;
 use crate::terminal::{BOLD, DIM, YELLOW, escape};
+use crate::{risks, table};
 
 /// One line of the table: a name, or an argument of the call above it, with what each architecture says.
 #[derive(Default)]
@@ -80,7 +80,7 @@ pub(crate) fn render(diffs: &BTreeMap<Arch, ArchDiff>, against: &str, traced: Ar
         let undecided = diff.undecided().count();
         let depends = match undecided {
             0 => String::new(),
-            count => format!(", {count} by arguments that can't be told"),
+            count => format!(", {count} can't be told"),
         };
         text.push_str(&paint(&format!(
             "{BOLD}{arch}{BOLD:#}: {} missing, {} refused, {} allowed{depends}; {} allowed but not observed\n",
@@ -93,37 +93,29 @@ pub(crate) fn render(diffs: &BTreeMap<Arch, ArchDiff>, against: &str, traced: Ar
             text.push_str(&paint(&format!("{DIM}note ({arch}): {}{DIM:#}\n", escape(note))));
         }
     }
-    text + &paint(&risks(diffs))
+    text + &considered(diffs)
 }
 
 /// What is dangerous among the missing and the refused, and what can't be told, each once.
-fn risks(diffs: &BTreeMap<Arch, ArchDiff>) -> String {
-    let mut lines: Vec<String> = Vec::new();
-    let mut say = |line: String| {
-        if !lines.contains(&line) {
-            lines.push(line);
-        }
-    };
-    for diff in diffs.values() {
-        for entry in diff.missing.iter().chain(&diff.refused) {
-            if let Some(risk) = &entry.risk {
-                let cve = risk.cve.map(|cve| format!(" ({cve})")).unwrap_or_default();
-                say(format!(
-                    "{YELLOW}risk{YELLOW:#} ({}) of {}: {}{cve}\n",
-                    risk.severity, entry.name, risk.reason
-                ));
-            }
-        }
-        for entry in diff.undecided() {
-            let reason = entry.reason.as_deref().unwrap_or_default();
-            say(format!(
+fn considered(diffs: &BTreeMap<Arch, ArchDiff>) -> String {
+    let needed = diffs
+        .values()
+        .flat_map(|diff| diff.missing.iter().chain(&diff.refused));
+    let risks = risks::table(needed.map(|entry| entry.name.as_str()));
+    let mut text = risks.map(|table| format!("{table}\n")).unwrap_or_default();
+    let mut told: Vec<(&str, &str)> = Vec::new();
+    for entry in diffs.values().flat_map(ArchDiff::undecided) {
+        let line = (entry.name.as_str(), entry.reason.as_deref().unwrap_or_default());
+        if !told.contains(&line) {
+            text.push_str(&paint(&format!(
                 "{DIM}depends: {}: {}{DIM:#}\n",
-                entry.name,
-                escape(reason)
-            ));
+                line.0,
+                escape(line.1)
+            )));
+            told.push(line);
         }
     }
-    lines.concat()
+    text
 }
 
 /// The change for each architecture that needs one, ready to be used.

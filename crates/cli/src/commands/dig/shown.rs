@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use callgate_abi::{Group, Risk, Severity, about, risk};
+use callgate_abi::{Group, about};
 use callgate_trace::{Call, Counts, Merged, Phase};
-use comfy_table::{Attribute, Cell, Color, Table};
+use comfy_table::{Attribute, Cell, Table};
 
 use super::paint;
-use crate::table;
 use crate::terminal::BOLD;
+use crate::{risks, table};
 
 /// The table with a heading and notes, no wider than the terminal.
 pub(super) fn summary(merged: &Merged) -> String {
@@ -16,7 +16,7 @@ pub(super) fn summary(merged: &Merged) -> String {
     if let Some(seldom) = seldom(merged) {
         parts.push(seldom.to_string());
     }
-    if let Some(risks) = risks(&merged.trace.syscalls) {
+    if let Some(risks) = risks::table(merged.trace.syscalls.iter().map(|call| call.name.as_str())) {
         parts.push(risks.to_string());
     }
     let mut text = parts.join("\n");
@@ -101,43 +101,6 @@ fn seldom(merged: &Merged) -> Option<Table> {
             table::text(&call.name),
             Cell::new(format!("{seen_in} of {} runs", merged.runs)),
         ]);
-    }
-    (!table.is_empty()).then_some(table)
-}
-
-/// The calls that a policy should not open without a thought, the worst first; calls with the same reason
-/// are on one line.
-fn risks(calls: &[Call]) -> Option<Table> {
-    let mut risks: Vec<(Risk, Vec<&str>)> = Vec::new();
-    for call in calls {
-        let Some(found) = risk(&call.name) else { continue };
-        match risks.iter_mut().find(|(known, _)| *known == found) {
-            Some((_, names)) if names.contains(&call.name.as_str()) => {}
-            Some((_, names)) => names.push(&call.name),
-            None => risks.push((found, vec![&call.name])),
-        }
-    }
-    for (_, names) in &mut risks {
-        names.sort_unstable();
-    }
-    risks.sort_by(|(a, xs), (b, ys)| b.severity.cmp(&a.severity).then(xs.cmp(ys)));
-    let mut table = table::table(&["risky to allow", "", "why"]);
-    for (
-        Risk {
-            severity,
-            reason,
-            cve,
-        },
-        names,
-    ) in risks
-    {
-        let severity = match severity {
-            Severity::Error => Cell::new(severity).fg(Color::Red),
-            Severity::Warning => Cell::new(severity).fg(Color::Yellow),
-            Severity::Note => Cell::new(severity),
-        };
-        let why = cve.map_or_else(|| reason.to_owned(), |cve| format!("{reason} ({cve})"));
-        table.add_row([table::text(names.join(", ")), severity, table::text(why)]);
     }
     (!table.is_empty()).then_some(table)
 }
