@@ -371,3 +371,19 @@ fn a_program_on_the_network_runs_under_the_network_policy() {
     );
     assert_eq!(lines[1], "EAFNOSUPPORT");
 }
+
+#[test]
+fn probes_run_under_the_network_policy_and_under_docker_s_decisions() {
+    for shipped in ["python-network", "docker-default"] {
+        for name in ["stdlib.py", "with_requests.py"] {
+            let mut run = callgate(["exec", "--lock", "body", "--policy", shipped]);
+            let output = run.arg(probe(name)).output().unwrap();
+            match output.status.code() {
+                Some(2) => not_run("network", &format!("{name}'s environment: {}", said(&output))),
+                code => assert_eq!(code, Some(0), "{shipped} {name}\n{}", said(&output)),
+            }
+            let done = String::from_utf8_lossy(&output.stdout).contains("ok: ");
+            assert!(done || output.status.code() == Some(2), "{}", said(&output));
+        }
+    }
+}

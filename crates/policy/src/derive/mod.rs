@@ -259,3 +259,25 @@ fn comment(traces: &[Trace], base: Option<&Policy>) -> String {
         None => own,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_families_that_fall_back_are_written_as_rules_with_their_reason() {
+        assert!(ENOSYS_FALLBACK.is_sorted());
+        let policy = from_traces(&[], None).policy;
+        for name in ENOSYS_FALLBACK {
+            for arch in Arch::ALL {
+                let call = names::on(arch, name).unwrap();
+                assert_eq!(policy.decide(call, &[0; 6]), Action::Errno(ENOSYS), "{call}");
+            }
+            let rule = policy
+                .rules
+                .iter()
+                .find(|rule| rule.names.iter().any(|n| n == name));
+            assert!(rule.unwrap().comment.as_ref().unwrap().contains("ENOSYS"));
+        }
+    }
+}
