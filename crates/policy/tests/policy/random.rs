@@ -129,7 +129,7 @@ proptest! {
     /// What is asked for opens, no more; what ran before runs on.
     #[test]
     fn a_conditional_allowance_opens_nothing_but_what_was_asked_for(
-        policy in policy(),
+        policy in policy(&NAMES, 6),
         name in prop::sample::select(NAMES[..11].to_vec()),
         asked in prop::collection::vec(prop::collection::vec(simple(), 1..3), 1..3),
         args in prop::collection::vec(prop::array::uniform6(value()), 16),
@@ -174,7 +174,7 @@ proptest! {
     /// A program that runs under a policy made on one architecture runs under its translation as before.
     #[test]
     fn a_translation_changes_nothing_where_it_comes_from(
-        policy in policy(),
+        policy in policy(&NAMES, 6),
         args in prop::collection::vec(prop::array::uniform6(value()), 8),
     ) {
         let Ok(translated) = policy.translate(Arch::X86_64, Arch::Aarch64) else { return Ok(()) };
