@@ -43,7 +43,9 @@ pub use condition::{ArgCondition, CompareOp, InvalidCondition};
 pub use errno::{errno_name, errno_number};
 pub use filter::{BPF_MAXINSNS, Filter, Instruction};
 pub use group::{About, Group, about};
-pub use keys::{ArgKey, KeySet, argument_value, is_key, keys};
+pub use keys::{
+    ArgKey, FlagsInMemory, KeySet, argument_value, flags_in_memory, is_key, keys, keys_in_memory,
+};
 pub use risk::{Risk, Severity, risk};
 pub use site::Site;
 pub use syscall::{Syscall, UnknownName};

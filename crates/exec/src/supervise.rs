@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use callgate_abi::{Arch, Filter};
 use callgate_python::prelude::{MARKER, Marker};
-use callgate_tracee::{Event, Injector, Moment, Reason, Resume, Stopped, TraceeError, Tracer};
+use callgate_tracee::{Event, Injector, Load, Moment, Reason, Resume, Stopped, TraceeError, Tracer};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -225,7 +225,7 @@ impl<'a> Watch<'a> {
             return Err(WatchError::Stray(*tid));
         }
         let mut injector = Injector::new(tracee, fresh_image)?;
-        injector.load_filter(self.filter)?;
+        injector.load_filter(self.filter, Load::LOCK)?;
         self.seen.locked = true;
         Ok(injector)
     }

@@ -10,10 +10,11 @@ use crate::error::TraceeError;
 use crate::stopped::{Reason, Resume, Stopped};
 use crate::sys;
 use crate::syscall::Moment;
-use crate::tracer::{Event, decode};
+use crate::tracer::{Event, Tracer, decode};
 
-/// A tracee at a system-call exit that performs calls for us. [`Injector::finish`] puts its registers
-/// and text back; signals that came meanwhile are delivered afterwards.
+/// A tracee at a system-call exit that performs calls for us. [`Injector::finish`] puts its registers,
+/// its text and the signals that it blocks back; all are blocked in the meantime, so that those that
+/// come wait in the kernel, with all that was sent along.
 #[derive(Debug)]
 pub struct Injector {
     tracee: Stopped,
@@ -22,7 +23,30 @@ pub struct Injector {
     instruction: u64,
     /// The bytes that it replaced, if it was put there by us.
     replaced: Option<[u8; arch::INSTRUCTION.len()]>,
+    /// The signals that it blocked.
+    blocked: u64,
+    /// What can't be blocked.
     held: Vec<i32>,
+    /// Its process was stopped while we were at it.
+    group_stop: bool,
+}
+
+/// How a filter is loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// Set `no_new_privs` first: a process without CAP_SYS_ADMIN in its user namespace must.
+    pub no_new_privs: bool,
+    /// Unmap the memory that held the program. The filter must allow that.
+    pub unmap: bool,
+}
+
+impl Load {
+    /// For a filter that holds somebody down. The memory that held the program stays mapped: unmapping
+    /// may be forbidden by now.
+    pub const LOCK: Self = Self {
+        no_new_privs: true,
+        unmap: false,
+    };
 }
 
 impl Injector {
@@ -46,12 +70,16 @@ impl Injector {
         }
         let saved = ptrace::getregs(tracee.pid()).map_err(tracee.error("PTRACE_GETREGSET"))?;
         let at = arch::instruction_pointer(&saved);
+        let blocked = sys::blocked(tracee.tid()).map_err(tracee.error("PTRACE_GETSIGMASK"))?;
+        sys::block(tracee.tid(), u64::MAX).map_err(tracee.error("PTRACE_SETSIGMASK"))?;
         let mut injector = Self {
             tracee,
             saved,
             instruction: at,
             replaced: None,
+            blocked,
             held: Vec::new(),
+            group_stop: false,
         };
         if fresh_image {
             let mut old = arch::INSTRUCTION;
@@ -98,6 +126,13 @@ impl Injector {
         let tid = self.tracee.tid();
         loop {
             ptrace::syscall(self.tracee.pid(), None).map_err(self.tracee.error("PTRACE_SYSCALL"))?;
+            // Its end is for the tracer's own wait to see.
+            if sys::has_ended(tid).map_err(self.tracee.error("waitid"))? {
+                return Err(TraceeError::Gone {
+                    operation: "injecting",
+                    tid,
+                });
+            }
             let (_, status) = sys::wait(tid).map_err(self.tracee.error("waitpid"))?;
             match decode(tid, status) {
                 Some(Event::Stopped(stopped)) => {
@@ -106,8 +141,9 @@ impl Injector {
                     match reason {
                         Reason::Syscall => return Ok(self.tracee.syscall()?.moment),
                         Reason::Signal(signal) => self.held.push(signal),
+                        Reason::GroupStop(_) => self.group_stop = true,
                         // A filter that traces everything also traces what we inject.
-                        Reason::Seccomp | Reason::Attached | Reason::GroupStop(_) => {}
+                        Reason::Seccomp | Reason::Attached => {}
                         Reason::Exit => {
                             // It was killed. Resumed, it ends, and that is still to be waited for.
                             let resumed = ptrace::cont(self.tracee.pid(), None);
@@ -135,15 +171,15 @@ impl Injector {
         }
     }
 
-    /// Loads a filter for the whole process (`SECCOMP_FILTER_FLAG_TSYNC`). `no_new_privs` is set as
-    /// well: without it an unprivileged process may not. The memory that held the program stays
-    /// mapped: unmapping may be forbidden by now.
+    /// Loads a filter for the whole process (`SECCOMP_FILTER_FLAG_TSYNC`).
     ///
     /// # Errors
     /// [`TraceeError`] with the step that failed: no filter is in force then, and the caller must not
     /// let the tracee go on.
-    pub fn load_filter(&mut self, filter: &Filter) -> Result<(), TraceeError> {
-        self.step("prctl(PR_SET_NO_NEW_PRIVS)", libc::SYS_prctl, [38, 1, 0, 0, 0, 0])?;
+    pub fn load_filter(&mut self, filter: &Filter, how: Load) -> Result<(), TraceeError> {
+        if how.no_new_privs {
+            self.step("prctl(PR_SET_NO_NEW_PRIVS)", libc::SYS_prctl, [38, 1, 0, 0, 0, 0])?;
+        }
         // struct sock_fprog { unsigned short len; struct sock_filter *filter; }, then the program.
         let program = filter.to_bytes();
         let header = size_of::<libc::sock_fprog>();
@@ -158,11 +194,15 @@ impl Injector {
         memory.extend_from_slice(&program);
         self.tracee.write(at, &memory)?;
         let mode = u64::from(libc::SECCOMP_SET_MODE_FILTER);
-        let unsynced = self.step(
+        let loaded = self.step(
             "seccomp",
             libc::SYS_seccomp,
             [mode, libc::SECCOMP_FILTER_FLAG_TSYNC, at, 0, 0, 0],
-        )?;
+        );
+        if how.unmap {
+            self.step("munmap", libc::SYS_munmap, [at, len, 0, 0, 0, 0])?;
+        }
+        let unsynced = loaded?;
         if unsynced != 0 {
             let what = format!("thread {unsynced} can't take the filter (it has another of its own)");
             return Err(self.unexpected(what));
@@ -192,7 +232,9 @@ impl Injector {
             mut saved,
             instruction,
             replaced,
+            blocked,
             held,
+            group_stop,
         } = self;
         if let Some(old) = replaced {
             tracee.poke(instruction, &old)?;
@@ -201,8 +243,13 @@ impl Injector {
             arch::set_result(&mut saved, value);
         }
         ptrace::setregs(tracee.pid(), saved).map_err(tracee.error("PTRACE_SETREGSET"))?;
+        sys::block(tracee.tid(), blocked).map_err(tracee.error("PTRACE_SETSIGMASK"))?;
         for signal in held {
             sys::signal_thread(tracee.tid(), signal).map_err(tracee.error("tgkill"))?;
+        }
+        if group_stop {
+            // It must stop again with its process, where it is told to listen.
+            Tracer::interrupt(tracee.tid())?;
         }
         Ok(tracee)
     }

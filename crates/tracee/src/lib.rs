@@ -45,7 +45,7 @@ mod syscall;
 mod tracer;
 
 pub use error::TraceeError;
-pub use inject::Injector;
+pub use inject::{Injector, Load};
 pub use stopped::{Reason, Resume, Stopped};
 pub use stopper::Stopper;
 pub use syscall::{Moment, SyscallStop};

@@ -93,7 +93,7 @@ impl Stopped {
     ///
     /// # Errors
     /// [`TraceeError`] if the kernel refuses.
-    pub(crate) fn poke(&self, address: u64, bytes: &[u8]) -> Result<(), TraceeError> {
+    pub fn poke(&self, address: u64, bytes: &[u8]) -> Result<(), TraceeError> {
         const WORD: usize = size_of::<libc::c_long>();
         for (i, chunk) in bytes.chunks(WORD).enumerate() {
             let at = (address + (i * WORD) as u64) as ptrace::AddressType;

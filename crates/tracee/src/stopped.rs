@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 use crate::arch;
 use crate::error::TraceeError;
 use crate::sys;
-use crate::syscall::SyscallStop;
+use crate::syscall::{Moment, SyscallStop};
 
 /// Why a tracee stopped (ptrace(2), "Stopped states").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,6 +128,71 @@ impl Stopped {
         let mut registers = ptrace::getregs(self.pid()).map_err(self.error("PTRACE_GETREGSET"))?;
         arch::set_result(&mut registers, value);
         ptrace::setregs(self.pid(), registers).map_err(self.error("PTRACE_SETREGSET"))
+    }
+
+    /// Changes an argument of the system call that is about to be made.
+    ///
+    /// # Errors
+    /// [`TraceeError`] if the kernel refuses.
+    pub fn set_argument(&self, index: usize, value: u64) -> Result<(), TraceeError> {
+        let mut registers = ptrace::getregs(self.pid()).map_err(self.error("PTRACE_GETREGSET"))?;
+        arch::set_argument(&mut registers, index, value);
+        ptrace::setregs(self.pid(), registers).map_err(self.error("PTRACE_SETREGSET"))
+    }
+
+    /// Puts an argument back that was changed, after the call: the registers of arguments survive it,
+    /// except the one that takes the result.
+    ///
+    /// # Errors
+    /// [`TraceeError`] if the kernel refuses.
+    pub fn restore_argument(&self, index: usize, value: u64) -> Result<(), TraceeError> {
+        if index == 0 && arch::RESULT_IN_FIRST {
+            return Ok(());
+        }
+        self.set_argument(index, value)
+    }
+
+    /// Makes the system call that is about to be made fail with this errno, unmade.
+    ///
+    /// # Errors
+    /// [`TraceeError`] if the kernel refuses.
+    pub fn refuse(&self, errno: Errno) -> Result<(), TraceeError> {
+        let mut registers = ptrace::getregs(self.pid()).map_err(self.error("PTRACE_GETREGSET"))?;
+        arch::skip(self.tid, &mut registers, errno as i32).map_err(self.error("PTRACE_SETREGSET"))?;
+        ptrace::setregs(self.pid(), registers).map_err(self.error("PTRACE_SETREGSET"))
+    }
+
+    /// Kills its process.
+    ///
+    /// # Errors
+    /// [`TraceeError`] if the kernel refuses.
+    pub fn kill(&self) -> Result<(), TraceeError> {
+        sys::signal_thread(self.tid, libc::SIGKILL).map_err(self.error("tkill"))
+    }
+
+    /// Whether an [`Injector`](crate::Injector) can use the instruction by which it has entered the
+    /// kernel: after a native call that returned where it was made (not after an exec or a signal's
+    /// end), and that the kernel is not about to restart.
+    ///
+    /// # Errors
+    /// [`TraceeError`] if the kernel refuses.
+    pub fn can_inject(&self) -> Result<bool, TraceeError> {
+        // A call that a signal interrupted may have blocked others for its time: not there.
+        const EINTR: i64 = -(libc::EINTR as i64);
+        // ERESTARTSYS to ERESTART_RESTARTBLOCK (linux/errno.h).
+        const RESTARTS: std::ops::RangeInclusive<i64> = -516..=-512;
+        let stop = self.syscall()?;
+        let Moment::Exit { result, .. } = stop.moment else {
+            return Ok(false);
+        };
+        let mut found = arch::INSTRUCTION;
+        let at = stop.instruction.wrapping_sub(found.len() as u64);
+        Ok(self.reason == Reason::Syscall
+            && stop.audit_arch == callgate_abi::Arch::NATIVE.audit()
+            && result != EINTR
+            && !RESTARTS.contains(&result)
+            && self.read(at, &mut found).is_ok_and(|read| read == found.len())
+            && found == arch::INSTRUCTION)
     }
 
     /// Lets it go on as it would without us: a signal is delivered, a group-stop is kept up.

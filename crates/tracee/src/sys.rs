@@ -18,6 +18,51 @@ pub(crate) fn wait(tid: i32) -> Result<(i32, i32)> {
     Errno::result(tid).map(|tid| (tid, status))
 }
 
+/// Whether the next event of a tracee is its end, which stays to be waited for.
+pub(crate) fn has_ended(tid: i32) -> Result<bool> {
+    let flags = libc::WEXITED | libc::WSTOPPED | libc::WNOWAIT | libc::__WALL | libc::__WNOTHREAD;
+    // SAFETY: siginfo_t is plain data, for which zeroes are valid; the kernel fills the live local.
+    let info = unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        Errno::result(libc::waitid(libc::P_PID, tid as libc::id_t, &raw mut info, flags))?;
+        info
+    };
+    Ok(matches!(
+        info.si_code,
+        libc::CLD_EXITED | libc::CLD_KILLED | libc::CLD_DUMPED
+    ))
+}
+
+/// The signals that a tracee blocks (PTRACE_GETSIGMASK, Linux 3.11).
+pub(crate) fn blocked(tid: i32) -> Result<u64> {
+    let mut mask = 0_u64;
+    // SAFETY: the kernel writes 8 bytes, the size that is given in the address, to a live local.
+    let result = unsafe { libc::ptrace(libc::PTRACE_GETSIGMASK, tid, size_of::<u64>(), &raw mut mask) };
+    Errno::result(result).map(|_| mask)
+}
+
+/// Sets the signals that a tracee blocks (PTRACE_SETSIGMASK).
+pub(crate) fn block(tid: i32, mask: u64) -> Result<()> {
+    // SAFETY: the kernel reads 8 bytes, the size that is given in the address, of a live local.
+    let result = unsafe { libc::ptrace(libc::PTRACE_SETSIGMASK, tid, size_of::<u64>(), &raw const mask) };
+    Errno::result(result).map(drop)
+}
+
+/// Sets the number of the call that a tracee is about to make (`NT_ARM_SYSTEM_CALL`, linux/elf.h): on
+/// arm64 it is in no register that the kernel looks at again.
+#[cfg(target_arch = "aarch64")]
+pub(crate) fn set_number(tid: i32, nr: i32) -> Result<()> {
+    const NT_ARM_SYSTEM_CALL: usize = 0x404;
+    let mut nr = nr;
+    let mut part = libc::iovec {
+        iov_base: (&raw mut nr).cast(),
+        iov_len: size_of::<i32>(),
+    };
+    // SAFETY: the kernel reads four bytes of a live local.
+    let result = unsafe { libc::ptrace(libc::PTRACE_SETREGSET, tid, NT_ARM_SYSTEM_CALL, &raw mut part) };
+    Errno::result(result).map(drop)
+}
+
 /// PTRACE_CONT or PTRACE_SYSCALL with any signal, real-time ones included.
 pub(crate) fn resume(tid: i32, to_syscall: bool, signal: i32) -> Result<()> {
     let request = if to_syscall {

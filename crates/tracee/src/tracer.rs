@@ -26,13 +26,11 @@ impl Options {
             .union(ptrace::Options::PTRACE_O_EXITKILL),
     );
 
-    /// As [`Options::FOLLOW`], and stop where a filter says `SECCOMP_RET_TRACE` and before every exit.
-    pub const SUPERVISE: Self = Self(
-        Self::FOLLOW
-            .0
-            .union(ptrace::Options::PTRACE_O_TRACESECCOMP)
-            .union(ptrace::Options::PTRACE_O_TRACEEXIT),
-    );
+    /// As [`Options::FOLLOW`], and stop where a filter says `SECCOMP_RET_TRACE`.
+    pub const FILTERED: Self = Self(Self::FOLLOW.0.union(ptrace::Options::PTRACE_O_TRACESECCOMP));
+
+    /// As [`Options::FILTERED`], and stop before every exit.
+    pub const SUPERVISE: Self = Self(Self::FILTERED.0.union(ptrace::Options::PTRACE_O_TRACEEXIT));
 }
 
 /// Something happened to a tracee.
@@ -82,6 +80,18 @@ impl Tracer {
     /// The options that every tracee has.
     pub fn options(&self) -> Options {
         self.options
+    }
+
+    /// Asks a running tracee to stop ([`Reason::Attached`], or [`Reason::GroupStop`] if its process is
+    /// stopped). One that has ended meanwhile is no error.
+    ///
+    /// # Errors
+    /// [`TraceeError`] if the kernel refuses.
+    pub fn interrupt(tid: i32) -> Result<(), TraceeError> {
+        match ptrace::interrupt(Pid::from_raw(tid)) {
+            Ok(()) | Err(Errno::ESRCH) => Ok(()),
+            Err(errno) => Err(TraceeError::new("PTRACE_INTERRUPT", tid, errno)),
+        }
     }
 
     /// Waits for the next event of any tracee (or untraced child) of this thread; `None` when there

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use callgate_abi::{Action, Filter, Instruction};
 use callgate_launch::{Launch, Step};
 use callgate_testing::{available, tool};
-use callgate_tracee::{Event, Injector, Moment, Options, Reason, Resume, Stopped, Stopper, Tracer};
+use callgate_tracee::{Event, Injector, Load, Moment, Options, Reason, Resume, Stopped, Stopper, Tracer};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -94,7 +94,7 @@ fn an_injected_filter_is_in_force_from_then_on() {
     ]);
     let (mut tracer, pid) = traced("/bin/uname", &["uname"], Options::SUPERVISE);
     let mut injector = Injector::new(at_exec(&mut tracer), true).unwrap();
-    injector.load_filter(&filter).unwrap();
+    injector.load_filter(&filter, Load::LOCK).unwrap();
     injector.resume(None, Resume::Freely).unwrap();
     assert_eq!(exit_code(&to_the_end(&mut tracer), pid), Some(1));
 }
@@ -103,7 +103,7 @@ fn an_injected_filter_is_in_force_from_then_on() {
 fn a_filter_that_the_kernel_refuses_is_an_error() {
     let (mut tracer, pid) = traced("/bin/true", &["true"], Options::SUPERVISE);
     let mut injector = Injector::new(at_exec(&mut tracer), true).unwrap();
-    let error = injector.load_filter(&Filter(vec![])).unwrap_err();
+    let error = injector.load_filter(&Filter(vec![]), Load::LOCK).unwrap_err();
     assert!(
         !error.is_gone() && error.to_string().contains("seccomp"),
         "{error}"
@@ -128,13 +128,11 @@ fn a_tracee_that_is_killed_while_we_inject_is_gone_and_its_end_is_seen() {
         };
         killer.join().unwrap();
         assert!(error.is_gone(), "{error}");
-        if options == Options::SUPERVISE {
-            let ends = to_the_end(&mut tracer);
-            assert!(
-                matches!(ends[..], [Event::Killed { tid, signal: libc::SIGKILL }] if tid == pid),
-                "{ends:?}"
-            );
-        }
+        let ends = to_the_end(&mut tracer);
+        assert!(
+            matches!(ends[..], [Event::Killed { tid, signal: libc::SIGKILL }] if tid == pid),
+            "{ends:?}"
+        );
     }
 }
 

@@ -1,8 +1,8 @@
 //! What a policy could condition on: arguments that choose what a call does, named as the kernel's headers
 //! name them.
 //!
-//! Only arguments that a filter can read are keys: not what lies in memory (the flags of clone3 and openat2,
-//! the calls behind i386's socketcall).
+//! [`keys`] are those that a filter can read. The flags of clone3 and openat2 lie in memory: a tracer that has
+//! read them gets their keys from [`keys_in_memory`]. The calls behind i386's socketcall have none.
 
 mod memory;
 mod names;
@@ -18,6 +18,8 @@ mod agreement;
 
 pub use set::KeySet;
 pub use values::{argument_value, is_key};
+
+use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +38,16 @@ pub struct ArgKey {
 }
 
 impl ArgKey {
+    /// The values that the lower half of the argument can have where a call has this key: the value itself,
+    /// or all that are of the kind (the target of kill).
+    pub fn lower_half(&self, call: Syscall) -> RangeInclusive<u32> {
+        let value = self.value as u32;
+        if call.known_name() == Some("kill") {
+            return process::targets(value as i32);
+        }
+        value..=value
+    }
+
     fn new(index: u8, value: u64, name: String) -> Self {
         Self { index, value, name }
     }
@@ -79,6 +91,56 @@ pub fn keys(call: Syscall, args: &[u64; 6]) -> Vec<ArgKey> {
         "prlimit64" => vec![process::resource(1, args)],
         "getrlimit" | "setrlimit" | "ugetrlimit" => vec![process::resource(0, args)],
         _ => Vec::new(),
+    }
+}
+
+/// Where the flags of a call lie that has them in memory: clone3 in `struct clone_args` (clone(2)), openat2 in
+/// `struct open_how` (openat2(2)). All fields are 64 bits wide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlagsInMemory {
+    /// The argument that holds the address of the structure.
+    pub pointer: usize,
+    /// How many fields are to be read.
+    pub fields: usize,
+}
+
+/// Where the flags of this call lie, if it is one of those.
+pub fn flags_in_memory(call: Syscall) -> Option<FlagsInMemory> {
+    match call.known_name()? {
+        // flags, pidfd, child_tid, parent_tid, exit_signal
+        "clone3" => Some(FlagsInMemory {
+            pointer: 0,
+            fields: 5,
+        }),
+        "openat2" => Some(FlagsInMemory {
+            pointer: 2,
+            fields: 1,
+        }),
+        _ => None,
+    }
+}
+
+/// The key of a call whose flags lie in memory, from the fields that [`flags_in_memory`] asks for. It has the
+/// name that the flags of clone or openat would have. No filter can compare it: fewer fields than asked for
+/// give no key.
+///
+/// ```
+/// use callgate_abi::{Abi, Syscall, keys_in_memory};
+///
+/// let openat2 = Syscall::named(Abi::X86_64, "openat2").unwrap();
+/// assert_eq!(keys_in_memory(openat2, &[0o2_000_000]).unwrap().name, "O_RDONLY|O_CLOEXEC");
+/// ```
+pub fn keys_in_memory(call: Syscall, fields: &[u64]) -> Option<ArgKey> {
+    let place = flags_in_memory(call)?;
+    let fields = fields.get(..place.fields)?;
+    match (call.known_name()?, fields) {
+        ("clone3", [flags, .., signal]) => Some(process::clone3(*flags, *signal)),
+        ("openat2", [flags]) => {
+            let mut args = [0; 6];
+            args[place.pointer] = *flags;
+            Some(objects::open_flags(call.abi(), place.pointer as u8, &args))
+        }
+        _ => None,
     }
 }
 
@@ -199,6 +261,37 @@ mod tests {
         assert!(told(Abi::X86_64, "syscall_999", [1; 6]).is_empty());
         assert_eq!(told(Abi::I386, "mmap2", [0, 0, 1, 2, 0, 0]).len(), 2);
         assert_eq!(one(Abi::I386, "fcntl64", [0, 14, 0, 0, 0, 0]).1, "F_SETLKW64");
+    }
+
+    #[test]
+    fn flags_in_memory_are_named_as_those_of_clone_and_openat() {
+        let call = |name| Syscall::named(Abi::X86_64, name).unwrap();
+        let thread = keys_in_memory(call("clone3"), &[0x1_0000_0100, 0, 0, 0, 17]).unwrap();
+        assert_eq!(
+            (thread.index, thread.name.as_str()),
+            (0, "CLONE_VM|CLONE_CLEAR_SIGHAND|SIGCHLD")
+        );
+        assert_eq!(keys_in_memory(call("clone3"), &[0; 4]), None);
+        assert_eq!(keys_in_memory(call("openat"), &[0; 6]), None);
+    }
+
+    #[test]
+    fn the_lower_half_of_an_argument_is_in_the_range_of_its_key_and_of_no_other() {
+        let values = [0, 1, 2, 9, 4242, 0x7fff_ffff, 0x8000_0000, u32::MAX - 1, u32::MAX];
+        for name in ["kill", "ioctl", "clone", "futex", "personality"] {
+            let call = Syscall::named(Abi::X86_64, name).unwrap();
+            let key = |value: u32| keys(call, &[value.into(); 6]).remove(0);
+            for value in values {
+                for other in values {
+                    let same = key(value) == key(other);
+                    assert_eq!(
+                        key(value).lower_half(call).contains(&other),
+                        same,
+                        "{name} {value} {other}"
+                    );
+                }
+            }
+        }
     }
 
     #[test]

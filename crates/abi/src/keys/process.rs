@@ -1,5 +1,7 @@
 //! Keys of processes: clone flags, prctl options, personality, resources, futex operations, kill's target.
 
+use std::ops::RangeInclusive;
+
 use super::names::{constant, find, flags};
 use super::tables::{
     ARCH_CODE, CLONE_FLAG, FUTEX, PERSONALITY, PERSONALITY_FLAG, PRCTL, RESOURCE, SIGNAL, Table,
@@ -11,15 +13,29 @@ const CSIGNAL: u64 = 0xff;
 
 pub(super) fn clone(args: &[u64; 6]) -> ArgKey {
     let value = word(args, 0);
-    let (flag_bits, signal) = (value & !CSIGNAL, value & CSIGNAL);
+    ArgKey::new(0, value, clone_name(value & !CSIGNAL, value & CSIGNAL))
+}
+
+/// Flags of clone3 alone, above the lower half (linux/sched.h).
+const CLONE3_FLAG: Table = &[
+    ("CLONE_CLEAR_SIGHAND", 0x1_0000_0000),
+    ("CLONE_INTO_CGROUP", 0x2_0000_0000),
+];
+
+/// All of the flags and the signal, as clone would have them in one word; the signal has its own field.
+pub(super) fn clone3(flag_bits: u64, signal: u64) -> ArgKey {
+    ArgKey::new(0, flag_bits | signal & CSIGNAL, clone_name(flag_bits, signal))
+}
+
+fn clone_name(flag_bits: u64, signal: u64) -> String {
     let mut parts = Vec::new();
     if flag_bits != 0 || signal == 0 {
-        parts.push(flags(None, &[CLONE_FLAG], flag_bits));
+        parts.push(flags(None, &[CLONE_FLAG, CLONE3_FLAG], flag_bits));
     }
     if signal != 0 {
         parts.push(constant(SIGNAL, signal));
     }
-    ArgKey::new(0, value, parts.join("|"))
+    parts.join("|")
 }
 
 /// The names that are no table of headers alone.
@@ -44,6 +60,16 @@ pub(super) fn kill(args: &[u64; 6]) -> ArgKey {
         ..=-2 => (-2, "another process group"),
     };
     ArgKey::new(0, i64::from(kind) as u64, name.to_owned())
+}
+
+/// The targets of one kind, by the kind's value, as the lower half of the argument.
+pub(super) fn targets(kind: i32) -> RangeInclusive<u32> {
+    match kind {
+        1.. => 1..=i32::MAX as u32,
+        0 => 0..=0,
+        -1 => u32::MAX..=u32::MAX,
+        ..=-2 => i32::MIN as u32..=u32::MAX - 1,
+    }
 }
 
 pub(super) fn prctl(args: &[u64; 6]) -> ArgKey {

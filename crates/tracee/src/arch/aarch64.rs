@@ -28,3 +28,19 @@ pub(crate) fn prepare(r: &mut Registers, at: u64, nr: u64, args: &[u64; 6]) {
 pub(crate) fn set_result(r: &mut Registers, value: i64) {
     r.regs[0] = value as u64;
 }
+
+/// Sets an argument of the call that the tracee is about to make, or puts it back after the call.
+pub(crate) fn set_argument(r: &mut Registers, index: usize, value: u64) {
+    if let Some(register) = r.regs[..6].get_mut(index) {
+        *register = value;
+    }
+}
+
+/// Whether the first argument's register takes the result.
+pub(crate) const RESULT_IN_FIRST: bool = true;
+
+/// Makes the kernel skip the call that the tracee is about to make, which fails with this errno.
+pub(crate) fn skip(tid: i32, r: &mut Registers, errno: i32) -> nix::Result<()> {
+    r.regs[0] = i64::from(-errno) as u64;
+    crate::sys::set_number(tid, -1)
+}

@@ -46,3 +46,25 @@ pub(crate) fn set_result(r: &mut Registers, value: i64) {
     r.rax = value as u64;
     r.orig_rax = u64::MAX;
 }
+
+/// Sets an argument of the call that the tracee is about to make, or puts it back after the call: the
+/// program finds its registers as it left them.
+pub(crate) fn set_argument(r: &mut Registers, index: usize, value: u64) {
+    let registers = [
+        &mut r.rdi, &mut r.rsi, &mut r.rdx, &mut r.r10, &mut r.r8, &mut r.r9,
+    ];
+    if let Some(register) = registers.into_iter().nth(index) {
+        *register = value;
+    }
+}
+
+/// Whether the first argument's register takes the result.
+pub(crate) const RESULT_IN_FIRST: bool = false;
+
+/// Makes the kernel skip the call that the tracee is about to make, which fails with this errno.
+pub(crate) fn skip(tid: i32, r: &mut Registers, errno: i32) -> nix::Result<()> {
+    let _ = tid;
+    r.orig_rax = u64::MAX;
+    r.rax = i64::from(-errno) as u64;
+    Ok(())
+}
