@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use callgate_abi::{KeySet, Site, Syscall, errno_name, keys};
+use callgate_abi::{ArgKey, KeySet, Site, Syscall, errno_name};
 use callgate_trace::{Call, Phase};
 
 /// What is known of one call.
@@ -20,21 +20,38 @@ struct Seen {
 pub(crate) struct Calls(BTreeMap<Syscall, Seen>);
 
 impl Calls {
-    /// Counts a call; whether its site is still wanted: none is known, and it is new in this phase.
-    pub(crate) fn enter(&mut self, call: Syscall, phase: Phase) -> bool {
+    /// Counts a call; whether its site is still wanted (none is known, and it is new in this phase), and
+    /// whether it is new in this phase.
+    pub(crate) fn enter(&mut self, call: Syscall, phase: Phase) -> (bool, bool) {
         let seen = self.0.entry(call).or_default();
         seen.count += 1;
         let new = seen.phases.insert(phase);
-        new && seen.site.is_none()
+        (new && seen.site.is_none(), new)
     }
 
-    /// Notes the arguments that choose what a call does.
-    pub(crate) fn arguments(&mut self, call: Syscall, args: &[u64; 6]) {
+    /// Counts a call of which everything is known.
+    pub(crate) fn again(&mut self, call: Syscall) {
         if let Some(seen) = self.0.get_mut(&call) {
-            for key in keys(call, args) {
-                seen.args.insert(key);
-            }
+            seen.count += 1;
         }
+    }
+
+    /// Notes the arguments that choose what a call does; whether that says anything new.
+    pub(crate) fn arguments(&mut self, call: Syscall, keys: &[ArgKey]) -> bool {
+        let Some(seen) = self.0.get_mut(&call) else {
+            return false;
+        };
+        let mut new = false;
+        for key in keys {
+            let many = seen.args.is_many(key.index);
+            new |= seen.args.insert(key.clone()) || many != seen.args.is_many(key.index);
+        }
+        new
+    }
+
+    /// The keys that are kept of a call.
+    pub(crate) fn kept(&self, call: Syscall) -> Option<&KeySet> {
+        self.0.get(&call).map(|seen| &seen.args)
     }
 
     /// Names the place that made a call first.
@@ -85,10 +102,11 @@ mod tests {
     fn restart_notes_are_not_errors_and_sites_are_wanted_once_a_phase() {
         let call = Syscall::new(Abi::X86_64, 7);
         let mut calls = Calls::default();
-        assert!(calls.enter(call, Phase::Startup));
-        assert!(!calls.enter(call, Phase::Startup));
-        assert!(
+        assert_eq!(calls.enter(call, Phase::Startup), (true, true));
+        assert_eq!(calls.enter(call, Phase::Startup), (false, false));
+        assert_eq!(
             calls.enter(call, Phase::Body),
+            (true, true),
             "startup gave no site, so the body is asked"
         );
         calls.set_site(
@@ -99,7 +117,7 @@ mod tests {
                 function: "f".into(),
             },
         );
-        assert!(!calls.enter(call, Phase::Body));
+        assert_eq!(calls.enter(call, Phase::Body), (false, false));
         calls.failed(call, 4);
         calls.failed(call, 514);
         let list = calls.into_trace();

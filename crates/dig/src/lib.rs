@@ -16,16 +16,25 @@
 //! Limits: every call is stopped on (plain ptrace stops), so counts are exact and runs are slow;
 //! `fork` without a tracer (`CLONE_UNTRACED`) is not followed.
 
+mod barrier;
+mod births;
 mod calls;
 mod error;
+mod fast;
 mod files;
+mod learned;
 mod live;
+mod passing;
 mod paths;
 mod prepare;
 mod record;
 mod recorder;
 mod request;
 mod sites;
+mod status;
+mod threads;
+mod traits;
+mod veil;
 
 pub use error::DigError;
 pub use record::record;

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 use callgate_launch::{Launch, Step, memory_file};
 use callgate_python::prelude;
@@ -10,18 +11,29 @@ use callgate_trace::Python;
 use crate::error::DigError;
 use crate::request::{Request, Target};
 
-/// A probe that is ready to start.
+/// What is known of a probe that is ready to start.
 pub(crate) struct Prepared {
-    pub(crate) launch: Launch,
     pub(crate) command: Vec<String>,
     pub(crate) python: Option<Python>,
     pub(crate) script: bool,
+    /// The files that the command line names.
+    pub(crate) named: Vec<PathBuf>,
     /// The descriptor that the code comes by; the child has its own copy once it runs.
     pub(crate) code: Option<OwnedFd>,
 }
 
+/// The program and the arguments that are files, absolute: a script that an interpreter runs is one of them.
+fn named(program: &Path, argv: &[OsString]) -> Vec<PathBuf> {
+    let arguments = argv.iter().skip(1).map(Path::new);
+    std::iter::once(program)
+        .chain(arguments)
+        .filter(|path| path.is_file())
+        .filter_map(|path| std::path::absolute(path).ok())
+        .collect()
+}
+
 /// Makes the launch that a request asks for.
-pub(crate) fn prepare(request: &Request) -> Result<Prepared, DigError> {
+pub(crate) fn prepare(request: &Request) -> Result<(Launch, Prepared), DigError> {
     let env = request.env.iter().map(|(name, value)| {
         let mut variable = OsString::from(name);
         variable.push("=");
@@ -31,13 +43,19 @@ pub(crate) fn prepare(request: &Request) -> Result<Prepared, DigError> {
     let text = |s: &OsString| s.to_string_lossy().into_owned();
     let to_stderr = request.stdout_to_stderr.then_some(Step::Dup { from: 2, to: 1 });
     match &request.target {
-        Target::Command { program, argv } => Ok(Prepared {
-            launch: Launch::new(program, argv, env)?.steps(to_stderr),
-            command: argv.iter().map(text).collect(),
-            python: None,
-            script: false,
-            code: None,
-        }),
+        Target::Command { program, argv } => {
+            let launch = Launch::new(program, argv, env)?.steps(to_stderr);
+            Ok((
+                launch,
+                Prepared {
+                    command: argv.iter().map(text).collect(),
+                    python: None,
+                    script: false,
+                    named: named(program, argv),
+                    code: None,
+                },
+            ))
+        }
         Target::Script {
             interpreter,
             code,
@@ -60,13 +78,16 @@ pub(crate) fn prepare(request: &Request) -> Result<Prepared, DigError> {
                 version: interpreter.version.to_string(),
                 prefix: interpreter.prefix.display().to_string(),
             };
-            Ok(Prepared {
+            Ok((
                 launch,
-                command,
-                python: Some(python),
-                script: true,
-                code: Some(fd),
-            })
+                Prepared {
+                    command,
+                    python: Some(python),
+                    script: true,
+                    named: Vec::new(),
+                    code: Some(fd),
+                },
+            ))
         }
     }
 }

@@ -7,7 +7,7 @@ use nix::sys::ptrace;
 
 use crate::error::DigError;
 use crate::live::{Live, watch};
-use crate::prepare::{Prepared, prepare};
+use crate::prepare::prepare;
 use crate::recorder::Recorder;
 use crate::request::Request;
 
@@ -18,16 +18,10 @@ use crate::request::Request;
 /// # Errors
 /// [`DigError`] if nothing could be recorded: the probe can't be run, or ptrace is refused.
 pub fn record(request: Request, started: impl FnOnce(Stopper)) -> Result<Trace, DigError> {
-    let Prepared {
-        launch,
-        command,
-        python,
-        script,
-        code,
-    } = prepare(&request)?;
+    let (launch, mut prepared) = prepare(&request)?;
     let mut process = launch.start()?;
     let main = process.pid().as_raw();
-    let mut tracer = Tracer::seize(main, Options::FOLLOW)?;
+    let mut tracer = Tracer::seize(main, Options::FILTERED)?;
     let stopper = Stopper::new(main).map_err(|errno| DigError::System {
         what: "pidfd_open",
         errno,
@@ -45,10 +39,10 @@ pub fn record(request: Request, started: impl FnOnce(Stopper)) -> Result<Trace, 
         }
     }
     let _ = process.go();
-    drop(code);
+    prepared.code = None;
     let live = Live::new(main);
     let watch = watch(stopper.clone(), live.clone(), request.timeout);
-    let mut recorder = Recorder::new(main, script, stopper, live);
+    let mut recorder = Recorder::new(main, &prepared, request.counts, stopper, live);
     while let Some(event) = tracer.wait()? {
         recorder.handle(event)?;
     }
@@ -60,5 +54,5 @@ pub fn record(request: Request, started: impl FnOnce(Stopper)) -> Result<Trace, 
     if let Some(failure) = reports.failure {
         return Err(DigError::from_failure(failure));
     }
-    recorder.into_trace(command, python)
+    recorder.into_trace(prepared.command, prepared.python)
 }

@@ -38,6 +38,8 @@ pub struct Request {
     pub env: Vec<(OsString, OsString)>,
     /// When to stop it.
     pub timeout: Option<Duration>,
+    /// Stop on every call, so that counts and errors are exact.
+    pub counts: bool,
     /// Send its standard output to standard error, because standard output is for the trace.
     pub stdout_to_stderr: bool,
 }
@@ -49,6 +51,7 @@ impl Request {
             target,
             env: std::env::vars_os().collect(),
             timeout: None,
+            counts: false,
             stdout_to_stderr: false,
         }
     }

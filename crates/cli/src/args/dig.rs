@@ -55,6 +55,10 @@ pub(crate) struct RecordArgs {
     /// Stop after this many seconds; the trace so far is written and marked
     #[arg(long, value_name = "S", value_parser = seconds)]
     pub(crate) timeout: Option<Duration>,
+    /// Stop on every call, so that counts and errors are exact. It is slower: else calls whose like has
+    /// been seen pass unstopped, and their counts are lower bounds. The set of calls is the same
+    #[arg(long)]
+    pub(crate) counts: bool,
     /// Run it so often, unite the traces, and say which calls were not in every run. The runs share
     /// standard input, and each has the time limit for itself
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]

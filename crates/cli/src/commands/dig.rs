@@ -28,6 +28,7 @@ fn record_probe(args: &RecordArgs) -> Result<u8, Failure> {
     interrupt::install()?;
     let request = Request {
         timeout: args.timeout,
+        counts: args.counts,
         stdout_to_stderr: true,
         ..Request::new(target)
     };
