@@ -6,6 +6,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "warm.h"
+
 static const char *const self = "/proc/self/exe";
 
 static void *schedule(void *argument) {
@@ -20,6 +22,7 @@ static void *become(void *argument) {
 }
 
 int main(int argc, char **argv) {
+    warm_up();
     const char *which = argc > 1 ? argv[1] : "";
     unsigned ids[3];
     int status = 0;

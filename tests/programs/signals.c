@@ -6,6 +6,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "warm.h"
+
 static volatile sig_atomic_t seen[65], value, code;
 
 static void handler(int signal, siginfo_t *info, void *context) {
@@ -16,6 +18,7 @@ static void handler(int signal, siginfo_t *info, void *context) {
 }
 
 int main(void) {
+    warm_up();
     const int last = SIGRTMAX, middle = SIGRTMIN + 3;
     const int all[] = {SIGUSR1, SIGTRAP, SIGSYS, SIGALRM, SIGWINCH, middle, last};
     struct sigaction action = {.sa_sigaction = handler, .sa_flags = SA_SIGINFO};

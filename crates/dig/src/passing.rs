@@ -10,9 +10,6 @@ use callgate_abi::{Abi, Action, Arch, Filter, Instruction};
 use crate::learned::{Learned, Shape};
 use crate::traits::{Traits, traits};
 
-/// What comes with our own stops ("dg"): a probe's filter can ask for a tracer too.
-pub(crate) const TAG: u16 = 0x6467;
-
 /// A call that is known by where it is made and by a pointer that it passes: see `files`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Fstat {
@@ -42,40 +39,41 @@ const fn argument(index: u8) -> u32 {
 }
 
 const PASS: Instruction = line(RETURN, 0, 0, Action::Allow.ret());
-const STOP: Instruction = line(RETURN, 0, 0, Action::Trace(TAG).ret());
 
 const fn line(code: u16, jt: u8, jf: u8, k: u32) -> Instruction {
     Instruction { code, jt, jf, k }
 }
 
-/// Makes the filter. Other ABIs, and what is not known of the machine's own, always stop.
-pub(crate) fn program(learned: &Learned, fstats: &[Fstat]) -> Filter {
+/// Makes the filter. Other ABIs, and what is not known of the machine's own, always stop. `tag` comes with
+/// these stops: a probe's filter can ask for a tracer too.
+pub(crate) fn program(learned: &Learned, fstats: &[Fstat], tag: u16) -> Filter {
+    let stop = line(RETURN, 0, 0, Action::Trace(tag).ret());
     let mut calls: Vec<(u32, Vec<Instruction>)> = Vec::new();
     for (nr, shapes) in learned.calls() {
         let call = callgate_abi::Syscall::new(Arch::NATIVE.abi(), *nr);
         let traits = traits(call);
         let own: Vec<&Fstat> = fstats.iter().filter(|fstat| fstat.nr == *nr).collect();
         if !traits.always {
-            calls.push((*nr, decide(&traits, shapes)));
+            calls.push((*nr, decide(&traits, shapes, stop)));
         } else if !own.is_empty() {
-            calls.push((*nr, own.into_iter().flat_map(fstat).chain([STOP]).collect()));
+            calls.push((*nr, own.into_iter().flat_map(fstat).chain([stop]).collect()));
         }
     }
     let mut out = vec![
         line(LOAD, 0, 0, ARCH),
         line(EQUAL, 1, 0, Arch::NATIVE.audit()),
-        STOP,
+        stop,
         line(LOAD, 0, 0, NUMBER),
         // x32 shares the architecture's name.
         line(GREATER_OR_EQUAL, 0, 1, Abi::X32_BIT),
-        STOP,
+        stop,
     ];
-    out.extend(search(&calls));
+    out.extend(search(&calls, stop));
     Filter(out)
 }
 
 /// Finds a number. Every way through ends in a return.
-fn search(calls: &[(u32, Vec<Instruction>)]) -> Vec<Instruction> {
+fn search(calls: &[(u32, Vec<Instruction>)], stop: Instruction) -> Vec<Instruction> {
     let over = |skipped: &[Instruction]| line(JUMP, 0, 0, skipped.len() as u32);
     if calls.len() <= 2 {
         let mut out = Vec::new();
@@ -84,28 +82,28 @@ fn search(calls: &[(u32, Vec<Instruction>)]) -> Vec<Instruction> {
             out.push(over(body));
             out.extend_from_slice(body);
         }
-        out.push(STOP);
+        out.push(stop);
         return out;
     }
     let (left, right) = calls.split_at(calls.len() / 2);
-    let below = search(left);
+    let below = search(left, stop);
     let mut out = vec![line(GREATER_OR_EQUAL, 0, 1, right[0].0), over(&below)];
     out.extend(below);
-    out.extend(search(right));
+    out.extend(search(right, stop));
     out
 }
 
 /// Decides on a call by its arguments.
-fn decide(traits: &Traits, shapes: &[Shape]) -> Vec<Instruction> {
+fn decide(traits: &Traits, shapes: &[Shape], stop: Instruction) -> Vec<Instruction> {
     let mut out = Vec::new();
     for value in traits.stop_values {
-        out.extend([line(LOAD, 0, 0, argument(0)), line(EQUAL, 0, 1, *value), STOP]);
+        out.extend([line(LOAD, 0, 0, argument(0)), line(EQUAL, 0, 1, *value), stop]);
     }
     if traits.stop_bits != 0 {
         out.extend([
             line(LOAD, 0, 0, argument(0)),
             line(ANY_BIT, 0, 1, traits.stop_bits),
-            STOP,
+            stop,
         ]);
     }
     if shapes.iter().any(Vec::is_empty) {
@@ -119,7 +117,7 @@ fn decide(traits: &Traits, shapes: &[Shape]) -> Vec<Instruction> {
             .collect();
         out.extend(all(&tests));
     }
-    out.push(STOP);
+    out.push(stop);
     out
 }
 

@@ -1,6 +1,7 @@
 //! What is known of a probe while it runs, and how each stop adds to it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher, Hasher, RandomState};
 
 use callgate_abi::{Arch, ArgKey, Syscall, flags_in_memory, keys, keys_in_memory};
 use callgate_python::prelude;
@@ -17,7 +18,7 @@ use crate::fast::{Attempt, fstats, inject};
 use crate::files::Files;
 use crate::learned::Learned;
 use crate::live::Live;
-use crate::passing::{TAG, program};
+use crate::passing::program;
 use crate::prepare::Prepared;
 use crate::request::Word;
 use crate::sites::Sites;
@@ -40,6 +41,9 @@ pub(crate) struct Recorder {
     threads: Threads,
     barriers: Barriers,
     learned: Learned,
+    /// Comes with the stops of our filters. Another for each recording, so that no filter of a probe has it
+    /// but by a rare chance.
+    tag: u16,
     injected: bool,
     live: Live,
     unknown_abis: BTreeMap<u32, u64>,
@@ -61,6 +65,7 @@ impl Recorder {
             threads: Threads::new(main),
             barriers: Barriers::default(),
             learned: Learned::default(),
+            tag: tag(),
             injected: false,
             live,
             unknown_abis: BTreeMap::new(),
@@ -173,8 +178,9 @@ impl Recorder {
         match stop.moment {
             Moment::Entry { .. } => self.entry(tracee, &stop),
             Moment::Seccomp { data, .. } => {
+                let tag = u32::from(self.tag);
                 let thread = self.threads.of(tracee.tid());
-                if !thread.injected || data != u32::from(TAG) {
+                if !thread.injected || data != tag {
                     // A filter of the probe's own asks for a tracer. Without us there would be none.
                     tracee.refuse(Errno::ENOSYS)?;
                 } else if thread.in_call.is_none() {
@@ -378,7 +384,7 @@ impl Recorder {
 
     fn inject(&mut self, tracee: Stopped) -> Result<(), DigError> {
         let tid = tracee.tid();
-        let filter = program(&self.learned, &fstats(self.threads.of(tid), tid));
+        let filter = program(&self.learned, &fstats(self.threads.of(tid), tid), self.tag);
         let (tracee, attempt) = match inject(tracee, &filter) {
             Ok(done) => done,
             Err(error) => return Ok(alive(Err(error))?),
@@ -481,6 +487,11 @@ enum Spot {
     Waits,
     /// Anywhere else.
     Elsewhere,
+}
+
+/// A number that nobody knows.
+fn tag() -> u16 {
+    RandomState::new().build_hasher().finish() as u16
 }
 
 /// A tracee that was killed while it was asked is no error: its end comes next.

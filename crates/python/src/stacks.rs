@@ -8,6 +8,7 @@
 //! deadline: a panic or an endless loop in the reader becomes a [`StackError`]. A site is what the
 //! process says about itself; it explains, and decides nothing.
 
+mod binaries;
 mod process;
 mod reader;
 mod threads;

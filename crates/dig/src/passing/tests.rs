@@ -9,6 +9,8 @@ use nix::unistd::Pid;
 
 use super::*;
 
+const TAG: u16 = 0x6467;
+
 fn call(name: &str) -> Syscall {
     Arch::NATIVE.call(name).unwrap()
 }
@@ -102,7 +104,7 @@ const CLONE_UNTRACED: u64 = 0x0080_0000;
 #[test]
 fn exactly_what_was_seen_passes() {
     let learned = seen();
-    let filter = program(&learned, &[]);
+    let filter = program(&learned, &[], TAG);
     let edges = [
         0,
         1,
@@ -157,7 +159,7 @@ fn exactly_what_was_seen_passes() {
 
 #[test]
 fn a_status_by_descriptor_passes_where_it_was_seen_only() {
-    let filter = program(&seen(), &fstats());
+    let filter = program(&seen(), &fstats(), TAG);
     let [known] = fstats();
     let answer = |instruction, args: [u64; 6]| {
         run(&filter, Arch::NATIVE.audit(), known.nr, instruction, &args) == Action::Allow.ret()
@@ -212,7 +214,9 @@ fn the_kernel_agrees() {
         no_new_privs: true,
         unmap: false,
     };
-    injector.load_filter(&program(&seen(), &fstats()), load).unwrap();
+    injector
+        .load_filter(&program(&seen(), &fstats(), TAG), load)
+        .unwrap();
     let mut stops = |name: &str, args: [u64; 6]| {
         injector.call(call(name).nr().into(), args).unwrap() == Err(Errno::ENOSYS)
     };

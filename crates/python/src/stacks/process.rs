@@ -11,13 +11,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use proc_maps::{MapRange, get_process_maps};
-use py_spy::binary_parser::parse_binary;
 use py_spy::config::LockingStrategy;
 use py_spy::python_process_info::{
     PythonProcessInfo, get_interpreter_address, get_python_version, get_threadstate_address,
 };
 use py_spy::{Config, PythonSpy};
 
+use super::binaries::parse;
 use super::{StackError, failed};
 
 type Cause = Box<dyn Error + Send + Sync>;
@@ -44,13 +44,13 @@ fn search(
 ) -> Result<PythonSpy, Cause> {
     let python_filename = PathBuf::from(format!("/proc/{pid}/exe"));
     let python_binary = match mapped(&maps, |path| path == executable) {
-        Some(map) => parse_binary(&python_filename, map.start() as u64, map.size() as u64).map(Some),
+        Some(map) => parse(&python_filename, map).map(Some),
         None => Ok(None),
     };
     let (python_binary, libpython_binary) = match libpython {
         // The interpreter is in the library: the executable may be anything.
         Some(map) => {
-            let parsed = parse_binary(&path_of(pid, map), map.start() as u64, map.size() as u64)?;
+            let parsed = parse(&path_of(pid, map), map)?;
             (python_binary.unwrap_or(None), Some(parsed))
         }
         None => (python_binary?, None),

@@ -31,7 +31,7 @@ fn heading(merged: &Merged) -> String {
         ends.push(format!("{} runs", merged.runs));
     }
     if trace.counts == Counts::LowerBound {
-        ends.push("counts are lower bounds".to_owned());
+        ends.push("counts (≥) and errors are lower bounds".to_owned());
     }
     paint(&format!(
         "{BOLD}{} system calls{BOLD:#} on {} (Linux {}), {} files\n{}",
@@ -59,13 +59,17 @@ fn calls(merged: &Merged) -> Table {
         let word = group.map_or(NO_GROUP, Group::name);
         table.add_row([Cell::new(word).add_attribute(Attribute::Bold)]);
         for call in calls {
-            table.add_row(row(call, trace.arch.abi() == call.abi));
+            table.add_row(row(call, trace.arch.abi() == call.abi, trace.counts));
         }
     }
     table
 }
 
-fn row(call: &Call, native: bool) -> [Cell; 6] {
+fn row(call: &Call, native: bool, counts: Counts) -> [Cell; 6] {
+    let least = match counts {
+        Counts::Exact => "",
+        Counts::LowerBound => "≥ ",
+    };
     let errors: Vec<String> = call
         .errors
         .iter()
@@ -86,7 +90,7 @@ fn row(call: &Call, native: bool) -> [Cell; 6] {
     [
         table::text(name),
         table::number(call.nr),
-        table::number(call.count),
+        table::number(format!("{least}{}", call.count)),
         table::text(errors.join(", ")),
         table::text(phase),
         table::site(call.site.as_ref()),

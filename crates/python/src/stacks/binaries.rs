@@ -1,0 +1,72 @@
+//! The symbols of an interpreter, parsed once: a process is asked again and again while it starts, and to
+//! parse libpython takes longer than all else.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use proc_maps::MapRange;
+use py_spy::binary_parser::{BinaryInfo, parse_binary};
+
+/// The symbols that py-spy 0.4 asks for (`PythonProcessInfo::get_symbol`), of the ten thousand that there are.
+const SYMBOLS: [&str; 5] = [
+    "Py_GetVersion.version",
+    "version",
+    "_PyRuntime",
+    "interp_head",
+    "_PyThreadState_Current",
+];
+
+/// How many are kept: address randomisation makes each process another.
+const MOST: usize = 16;
+
+/// A file as it is now, and where it is mapped.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    mapped: (usize, usize),
+}
+
+static PARSED: Mutex<Vec<(Key, BinaryInfo)>> = Mutex::new(Vec::new());
+
+/// What py-spy needs to know of a mapped file.
+pub(super) fn parse(path: &Path, map: &MapRange) -> Result<BinaryInfo, Box<dyn Error + Send + Sync>> {
+    let file = fs::metadata(path)?;
+    let key = Key {
+        device: file.dev(),
+        inode: file.ino(),
+        size: file.size(),
+        modified: (file.mtime(), file.mtime_nsec()),
+        mapped: (map.start(), map.size()),
+    };
+    let parsed = || PARSED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, known)) = parsed().iter().find(|(known, _)| *known == key) {
+        return Ok(copy(known));
+    }
+    let mut info = parse_binary(path, map.start() as u64, map.size() as u64)?;
+    info.symbols.retain(|name, _| SYMBOLS.contains(&name.as_str()));
+    let mut parsed = parsed();
+    if parsed.len() >= MOST {
+        parsed.remove(0);
+    }
+    parsed.push((key, copy(&info)));
+    Ok(info)
+}
+
+fn copy(info: &BinaryInfo) -> BinaryInfo {
+    BinaryInfo {
+        symbols: HashMap::clone(&info.symbols),
+        bss_addr: info.bss_addr,
+        bss_size: info.bss_size,
+        pyruntime_addr: info.pyruntime_addr,
+        pyruntime_size: info.pyruntime_size,
+        addr: info.addr,
+        size: info.size,
+    }
+}
