@@ -2,12 +2,16 @@
 //!
 //! - [`oracle`]: the same calls as `strace -f`, on every probe;
 //! - [`programs`]: threads, children, other doors into the kernel, signals;
+//! - [`alike`]: when two recordings are the same;
+//! - [`fast`]: what was seen passes unstopped, and nothing else, and the probe does not notice;
 //! - [`endings`]: probes that fail, and recordings that are cut short;
 //! - [`phases`]: start-up and body, and the line that made a call;
 //! - [`files`]: the paths that a probe used;
 //! - [`shown`]: where the trace goes, how it looks, and what bad input is told.
 
+mod alike;
 mod endings;
+mod fast;
 mod files;
 mod oracle;
 mod phases;

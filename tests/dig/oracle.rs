@@ -1,4 +1,5 @@
-//! dig against `strace -f`: the same calls, on every probe in `probes/`.
+//! dig against `strace -f`: the same calls, on every probe in `probes/`, whether dig stops on every call
+//! (`--counts`) or lets pass what it has seen.
 
 mod strace;
 
@@ -10,6 +11,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use self::strace::Log;
+use super::alike::{INJECTED, MOST_RUNS, alike};
 use super::{count, dig};
 use crate::support::{
     CALLGATE, available, callgate, expect, json, not_run, probe, probes, said, scratch, tool,
@@ -19,12 +21,6 @@ use crate::support::{
 /// a lock is free or isn't), so dig is held against several runs.
 const SAMENESS: &str = "sameness: what was in every strace run must be in dig's set, and what is in dig's set \
                         must be in one strace run at least (restart_syscall apart, which the kernel injects)";
-
-/// Two runs of strace, and so many more while a difference may be chance.
-const MOST_RUNS: usize = 6;
-
-/// Made by the kernel in the program's name: whether it comes up is chance.
-const INJECTED: &str = "restart_syscall";
 
 /// A script comes to dig's interpreter by a descriptor, with a program of ours on the command line, and
 /// to strace's by its path. CPython may ask for the working directory to find the path, and may move the
@@ -91,8 +87,14 @@ fn same_as_strace(name: &str) {
         probe.as_os_str(),
     ];
 
-    let command = json(&expect(0, plain(dig(["--"]).args(argv))));
-    let command = names(&command);
+    let fast = json(&expect(0, plain(dig(["--"]).args(argv))));
+    let exact = json(&expect(0, plain(dig(["--counts", "--"]).args(argv))));
+    assert_eq!(exact["counts"], "exact");
+    alike(fast.clone(), exact.clone(), || {
+        [&["--"][..], &["--counts", "--"]].map(|how| json(&expect(0, plain(dig(how).args(argv)))))
+    });
+    let command = names(&fast);
+    let counted = names(&exact);
     // The script had another environment and its own way in: only these may be missing or too much.
     let mut as_script = names(&script);
     as_script.extend(
@@ -105,7 +107,11 @@ fn same_as_strace(name: &str) {
 
     let mut runs = vec![strace(&argv).names(), strace(&argv).names()];
     loop {
-        let found = [differences(&command, &runs), differences(&as_script, &runs)];
+        let found = [
+            differences(&command, &runs),
+            differences(&counted, &runs),
+            differences(&as_script, &runs),
+        ];
         if found
             .iter()
             .all(|(lacks, extra)| lacks.is_empty() && extra.is_empty())
@@ -114,10 +120,11 @@ fn same_as_strace(name: &str) {
             return;
         }
         let told = format!(
-            "{SAMENESS}\n{name} after {} runs of strace: dig lacks, dig has too much\n  as a command: {:?}\n  as a script: {:?}",
+            "{SAMENESS}\n{name} after {} runs of strace: dig lacks, dig has too much\n  as a command: {:?}\n  with --counts: {:?}\n  as a script: {:?}",
             runs.len(),
             found[0],
-            found[1]
+            found[1],
+            found[2]
         );
         assert!(runs.len() < MOST_RUNS, "{told}");
         runs.push(strace(&argv).names());
@@ -168,7 +175,9 @@ fn counts_as_strace(argv: &[&str]) {
         .collect();
     let log = strace(&fixed).without_first_program();
     let mut command = Command::new("setarch");
-    command.args(["-R", CALLGATE, "dig", "--json", "--"]).args(&argv);
+    command
+        .args(["-R", CALLGATE, "dig", "--json", "--counts", "--"])
+        .args(&argv);
     let trace = json(&expect(0, plain(&mut command)));
     let calls = trace["syscalls"].as_array().unwrap();
     let dug: BTreeMap<String, u64> = calls

@@ -5,7 +5,6 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -13,6 +12,10 @@
 #include "warm.h"
 
 static int tell(void) { return syscall(SYS_getpriority, 0, 0) < 0; }
+static void *tell_as_thread(void *argument) {
+    tell();
+    return argument;
+}
 static int tell_as_clone(void *argument) { return argument ? 9 : tell(); }
 
 static int ended_well(pid_t child) {
@@ -66,7 +69,7 @@ int main(int argc, char **argv) {
     if (!strcmp(which, "storm")) { // threads and processes at once, while a filter may be coming
         pthread_t threads[8];
         for (int i = 0; i < 8; i++)
-            if (pthread_create(&threads[i], NULL, (void *(*)(void *))(uintptr_t)tell, NULL)) return 1;
+            if (pthread_create(&threads[i], NULL, tell_as_thread, NULL)) return 1;
         for (int i = 0; i < 20; i++) {
             pid_t child = fork();
             if (child == 0) _exit(tell());
