@@ -49,46 +49,17 @@ fn groups(dir: &Path) -> Vec<(&'static str, usize, Vec<Contender>)> {
         path.display().to_string()
     };
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let numpy = repository.join("probes/with_numpy.py").display().to_string();
+    let probe = |name: &str| repository.join("probes").join(name).display().to_string();
+    let numpy = probe("with_numpy.py");
     let (one, calls) = (write("one.py", "print(1)\n"), write("loop.py", LOOP));
+    let pandas = write("pandas.py", "import pandas\n");
     let python = interpreter();
     let with_numpy = environment(&numpy, dir);
-    let (log, trace) = (
-        dir.join("log").display().to_string(),
-        dir.join("trace").display().to_string(),
-    );
-    let dig = |python: &str, script: &str| {
-        contender(
-            "callgate dig",
-            &[CALLGATE, "dig", "-o", &trace, "--", python, "-I", "-B", script],
-        )
-    };
-    let strace = |python: &str, script: &str| {
-        contender(
-            "strace -f -c",
-            &["strace", "-f", "-c", "-o", &log, python, "-I", "-B", script],
-        )
-    };
-    let native = |python: &str, script: &str| contender("native", &[python, "-I", "-B", script]);
+    let with_pandas = environment(&probe("with_pandas.py"), dir);
     vec![
-        (
-            "dig: the numpy probe",
-            5,
-            vec![
-                native(&with_numpy, &numpy),
-                dig(&with_numpy, &numpy),
-                strace(&with_numpy, &numpy),
-            ],
-        ),
-        (
-            "dig: 200,000 getppid",
-            3,
-            vec![
-                native(&python, &calls),
-                dig(&python, &calls),
-                strace(&python, &calls),
-            ],
-        ),
+        ("dig: import pandas", 7, recorders(dir, &with_pandas, &pandas)),
+        ("dig: the numpy probe", 7, recorders(dir, &with_numpy, &numpy)),
+        ("dig: 200,000 getppid", 5, recorders(dir, &python, &calls)),
         (
             "exec: print(1)",
             15,
@@ -112,6 +83,44 @@ fn groups(dir: &Path) -> Vec<(&'static str, usize, Vec<Contender>)> {
                         &one,
                     ],
                 ),
+            ],
+        ),
+    ]
+}
+
+/// A script alone, and under all that record it.
+///
+/// `dig PROBE.py` also looks at the interpreter and runs the prelude. `strace --seccomp-bpf` lets pass what
+/// its `-e trace=` does not name: with `%file` it stops where dig stops in the long run, but counts the
+/// calls with paths alone.
+fn recorders(dir: &Path, python: &str, script: &str) -> Vec<Contender> {
+    let path = |name: &str| dir.join(name).display().to_string();
+    let (trace, log) = (path("trace"), path("log"));
+    let run = [python, "-I", "-B", script];
+    let with = |name: &'static str, recorder: &[&str]| contender(name, &[recorder, &run[..]].concat());
+    vec![
+        with("native", &[]),
+        with("callgate dig -- CMD", &[CALLGATE, "dig", "-o", &trace, "--"]),
+        contender(
+            "callgate dig PROBE.py",
+            &[CALLGATE, "dig", "-o", &trace, "--python", python, script],
+        ),
+        with(
+            "callgate dig --counts",
+            &[CALLGATE, "dig", "--counts", "-o", &trace, "--"],
+        ),
+        with("strace -f -c", &["strace", "-f", "-c", "-o", &log]),
+        with(
+            "strace -f --seccomp-bpf -c -e %file",
+            &[
+                "strace",
+                "-f",
+                "--seccomp-bpf",
+                "-c",
+                "-e",
+                "trace=%file",
+                "-o",
+                &log,
             ],
         ),
     ]
@@ -164,7 +173,7 @@ fn measure(name: &str, runs: usize, contenders: &[Contender]) {
     for (contender, median) in there.iter().zip(&medians) {
         let ratio = median.as_secs_f64() / medians[0].as_secs_f64();
         println!(
-            "  {:<22} {:>9.1} ms  {ratio:>7.2} ×",
+            "  {:<36} {:>9.1} ms  {ratio:>7.2} ×",
             contender.name,
             median.as_secs_f64() * 1e3
         );
@@ -175,7 +184,7 @@ fn installed(contender: &Contender) -> bool {
     let program = &contender.command[0];
     let there = program.contains('/') || which(program).is_some();
     if !there {
-        println!("  {:<22} not installed", contender.name);
+        println!("  {:<36} not installed", contender.name);
     }
     there
 }

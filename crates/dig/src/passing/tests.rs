@@ -39,12 +39,10 @@ fn seen() -> Learned {
         let found = keys(call, &args);
         learned.learn(call, &found, &KeySet::default());
     }
-    let many = (0..=KeySet::MOST as u64).fold(KeySet::default(), |mut kept, value| {
-        keys(call("madvise"), &[0, 0, value, 0, 0, 0])
-            .into_iter()
-            .for_each(|key| drop(kept.insert(key)));
-        kept
-    });
+    let mut many = KeySet::default();
+    for value in 0..=KeySet::MOST as u64 {
+        many.insert(keys(call("madvise"), &[0, 0, value, 0, 0, 0]).remove(0));
+    }
     learned.learn(call("madvise"), &keys(call("madvise"), &[0; 6]), &many);
     learned
 }
