@@ -93,7 +93,10 @@ impl Learned {
 
     /// The program has begun with what it is for.
     pub(crate) fn started(&mut self) {
-        self.started = true;
+        if !self.started {
+            self.started = true;
+            self.quiet = 0; // what it is for begins only now
+        }
     }
 
     /// Another phase begins, of which nothing is known.
@@ -176,7 +179,11 @@ mod tests {
         wait(START);
         wait(PATIENCE);
         learned.forget();
+        for _ in 0..PATIENCE {
+            learned.nothing_new();
+        }
         learned.started();
+        assert!(!learned.is_quiet(), "what it did before says little");
         for _ in 0..PATIENCE {
             learned.nothing_new();
         }
