@@ -32,7 +32,8 @@
 //! programs would lose theirs).
 //!
 //! Limits: `/proc/PID/status` shows the filter (`Seccomp:`, `Seccomp_filters:`, and `NoNewPrivs:` where a
-//! process has no CAP_SYS_ADMIN); a probe that traces others gets EPERM, as under any tracer; what io_uring
+//! process has no CAP_SYS_ADMIN), and that a thread which stops often is bound to one CPU
+//! (`Cpus_allowed:`; the affinity calls don't show it); a probe that traces others gets EPERM, as under any tracer; what io_uring
 //! does in the kernel is not seen, nor are calls that enter the vDSO alone; a set-user-ID program has no
 //! more privileges than its caller unless the tracer has CAP_SYS_PTRACE; a program that rewrites the code
 //! or the constants of its libc could hide the path of a stat behind one of glibc's fstat.
@@ -45,6 +46,7 @@ mod fast;
 mod files;
 mod learned;
 mod live;
+mod near;
 mod passing;
 mod paths;
 mod prepare;

@@ -10,10 +10,11 @@ use callgate_tracee::Stopper;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::near::Near;
 use crate::request::Word;
 
-/// How often the watcher looks whether a word was left.
-const GLANCE: Duration = Duration::from_millis(50);
+/// How often the watcher looks whether a word was left, and whether a thread is busy.
+const GLANCE: Duration = Duration::from_millis(20);
 
 /// The threads that were seen and have not ended.
 #[derive(Clone, Debug)]
@@ -48,7 +49,7 @@ impl Live {
 /// Ends the recording at the time limit, and whenever a word was left with the stopper. The stopper
 /// itself only reaches the first process: the tracer may be waiting for a child that outlives it.
 /// Dropping what is returned ends the watch.
-pub(crate) fn watch(stopper: Stopper, live: Live, limit: Option<Duration>) -> Sender<()> {
+pub(crate) fn watch(stopper: Stopper, live: Live, near: Near, limit: Option<Duration>) -> Sender<()> {
     let (done, ended) = channel();
     let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
     thread::spawn(move || {
@@ -58,6 +59,7 @@ pub(crate) fn watch(stopper: Stopper, live: Live, limit: Option<Duration>) -> Se
             if ended.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
                 return;
             }
+            near.glance();
             if deadline.is_some_and(|at| Instant::now() >= at) {
                 stopper.stop(Word::Timeout as u32);
             }

@@ -7,6 +7,7 @@ use nix::sys::ptrace;
 
 use crate::error::DigError;
 use crate::live::{Live, watch};
+use crate::near::Near;
 use crate::prepare::prepare;
 use crate::recorder::Recorder;
 use crate::request::Request;
@@ -41,8 +42,9 @@ pub fn record(request: Request, started: impl FnOnce(Stopper)) -> Result<Trace, 
     let _ = process.go();
     prepared.code = None;
     let live = Live::new(main);
-    let watch = watch(stopper.clone(), live.clone(), request.timeout);
-    let mut recorder = Recorder::new(main, &prepared, request.counts, stopper, live);
+    let near = Near::new();
+    let watch = watch(stopper.clone(), live.clone(), near.clone(), request.timeout);
+    let mut recorder = Recorder::new(main, &prepared, request.counts, stopper, live, near);
     while let Some(event) = tracer.wait()? {
         recorder.handle(event)?;
     }

@@ -18,6 +18,7 @@ use crate::fast::{Attempt, fstats, inject};
 use crate::files::Files;
 use crate::learned::Learned;
 use crate::live::Live;
+use crate::near::Near;
 use crate::passing::program;
 use crate::prepare::Prepared;
 use crate::request::Word;
@@ -41,6 +42,7 @@ pub(crate) struct Recorder {
     threads: Threads,
     barriers: Barriers,
     learned: Learned,
+    near: Near,
     /// Comes with the stops of our filters. Another for each recording, so that no filter of a probe has it
     /// but by a rare chance.
     tag: u16,
@@ -52,7 +54,14 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    pub(crate) fn new(main: i32, probe: &Prepared, counts: bool, stopper: Stopper, live: Live) -> Self {
+    pub(crate) fn new(
+        main: i32,
+        probe: &Prepared,
+        counts: bool,
+        stopper: Stopper,
+        live: Live,
+        near: Near,
+    ) -> Self {
         Self {
             main,
             script: probe.script,
@@ -65,6 +74,7 @@ impl Recorder {
             threads: Threads::new(main),
             barriers: Barriers::default(),
             learned: Learned::default(),
+            near,
             tag: tag(),
             injected: false,
             live,
@@ -100,6 +110,9 @@ impl Recorder {
                 return Ok(());
             }
         }
+        if self.phase.is_some() {
+            self.near.stopped(tid);
+        }
         match self.look(&tracee) {
             Ok(Spot::Behind) if self.may_inject(tid) => match tracee.can_inject() {
                 Ok(true) => return self.inject(tracee),
@@ -131,6 +144,7 @@ impl Recorder {
     fn ended(&mut self, tid: i32, ending: Ending) -> Result<(), DigError> {
         self.live.remove(tid);
         self.threads.remove(tid);
+        self.near.ended(tid);
         self.go_on(tid)?;
         for early in self.threads.all_kept() {
             // Its parent may have been this one. It stops on every call; if its parent does tell of it, it
@@ -225,6 +239,9 @@ impl Recorder {
             } else {
                 self.learned.nothing_new();
             }
+        }
+        if matches!(call.known_name(), Some("sched_getaffinity" | "sched_setaffinity")) {
+            self.near.release();
         }
         let undo = reveal(tracee, call, &args)?;
         let thread = self.threads.of(tid);
@@ -336,6 +353,7 @@ impl Recorder {
         }
         self.threads.insert(child, thread);
         self.live.insert(child);
+        self.near.born(parent.tid(), child);
         if let Some(early) = self.threads.kept(child) {
             let first = self.look(&early);
             alive(first.map(drop))?;
@@ -353,6 +371,7 @@ impl Recorder {
         if former != tid {
             self.live.remove(former);
             self.sites.ended(former);
+            self.near.renamed(former, tid);
             if let Some(thread) = self.threads.remove(former) {
                 self.threads.insert(tid, thread);
             }

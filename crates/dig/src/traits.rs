@@ -43,6 +43,8 @@ fn always(name: &str) -> bool {
         "clone3" => true,
         // What an injected filter changes, or what ends our sight.
         "seccomp" | "landlock_restrict_self" | "ptrace" => true,
+        // What binding a thread to a CPU changes.
+        "sched_getaffinity" | "sched_setaffinity" => true,
         _ => false,
     }
 }

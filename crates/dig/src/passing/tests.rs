@@ -92,7 +92,15 @@ fn ought_to_pass(learned: &Learned, call: Syscall, args: &[u64; 6]) -> bool {
     let traits = traits(call);
     learned.knows(call, args)
         && traits.paths.is_empty()
-        && !["clone3", "seccomp", "ptrace", "landlock_restrict_self"].contains(&call.name().as_ref())
+        && ![
+            "clone3",
+            "seccomp",
+            "ptrace",
+            "sched_getaffinity",
+            "sched_setaffinity",
+            "landlock_restrict_self",
+        ]
+        .contains(&call.name().as_ref())
         && !(call.name() == "prctl" && [21, 22, 38, 39].contains(&(args[0] as u32)))
         && !(call.name() == "clone" && args[0] & CLONE_UNTRACED != 0)
 }
