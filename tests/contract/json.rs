@@ -40,7 +40,16 @@ fn an_outcome_has_every_key_of_its_schema() {
     assert_eq!(keys(&violation["site"]), ["file", "line", "function"]);
     assert_eq!(keys(&violation["remedy"]), ["command", "dify"]);
     let usage = &outcome["usage"];
-    assert_eq!(keys(usage), ["wall_ms", "cpu_ms", "max_rss_bytes"]);
+    assert_eq!(
+        keys(usage),
+        [
+            "wall_ms",
+            "cpu_ms",
+            "max_rss_bytes",
+            "memory_peak_bytes",
+            "pids_peak"
+        ]
+    );
     assert!(
         usage["wall_ms"].as_u64().unwrap() > 0 && usage["cpu_ms"].as_u64().unwrap() > 0,
         "{usage}"

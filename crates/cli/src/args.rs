@@ -1,6 +1,7 @@
 //! The words of the command line. What they promise stands in the help texts and in README.md.
 
 mod dig;
+mod exec;
 mod policy;
 
 use std::ffi::OsString;
@@ -10,9 +11,10 @@ use std::time::Duration;
 
 use callgate_abi::Arch;
 use callgate_exec::TierChoice;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
 pub(crate) use dig::{DigArgs, DigCommand, ImportArgs, MergeArgs, RecordArgs, ShowTraceArgs, TraceOutput};
+pub(crate) use exec::{ExecArgs, LockArg};
 pub(crate) use policy::{
     AllowArgs, CombineArgs, DefaultArg, DenyArgs, DiffArgs, DisasmArgs, EditArgs, EmitArgs, ExplainArgs,
     Format, LintArgs, NewArgs, NumbersArgs, PolicyCommand, ShowArgs, TranslateArgs, UnknownArg, VerifyArgs,
@@ -96,53 +98,6 @@ pub(crate) struct FitArgs {
     /// Run the probe at most so often; each run can find one more call
     #[arg(long, value_name = "N", default_value_t = callgate_fit::MOST_ATTEMPTS)]
     pub(crate) attempts: usize,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Exit codes: the code's own; 124 timeout; 125 a set-up step failed and nothing ran; 126 the command
-can't be run; 127 it is not found; 128+N killed by signal N (159: a refused call); 2 bad input.
-The environment is PATH, HOME=/tmp, LANG, USER and what --env gives.")]
-pub(crate) struct ExecArgs {
-    /// The Python script to run, or - for standard input
-    #[arg(value_name = "SCRIPT.py", required_unless_present = "rest")]
-    pub(crate) script: Option<PathBuf>,
-    /// Any other command to run; after a script, the script's arguments
-    #[arg(last = true, value_name = "CMD ARGS")]
-    pub(crate) rest: Vec<OsString>,
-    /// The policy: a file or a shipped policy's name
-    #[arg(long, value_name = "POLICY", default_value = "python")]
-    pub(crate) policy: String,
-    /// Run in this root, built by `callgate root build`; by default one is made for the run
-    #[arg(long, value_name = "DIR")]
-    pub(crate) root: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) python: PythonArgs,
-    /// The isolation that the run must have: auto, full, container or unprivileged
-    #[arg(long, value_name = "TIER", default_value = "auto")]
-    pub(crate) tier: TierChoice,
-    /// When the policy comes into force: `body` after the interpreter's start-up and before the first
-    /// line of the script is compiled (scripts only), `exec` when the program is executed
-    #[arg(long, value_enum, value_name = "WHEN")]
-    pub(crate) lock: Option<LockArg>,
-    /// Kill everything after this many seconds
-    #[arg(long, value_name = "S", value_parser = seconds)]
-    pub(crate) timeout: Option<Duration>,
-    /// Give the code this environment variable
-    #[arg(long, value_name = "NAME=VALUE")]
-    pub(crate) env: Vec<OsString>,
-    /// Capture the output and print the outcome (callgate.outcome/1) as JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-    /// Say nothing about a run that went well
-    #[arg(short, long)]
-    pub(crate) quiet: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LockArg {
-    Body,
-    Exec,
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,7 @@
 //! What the commands read: probes with their interpreter, policies, traces.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -27,13 +28,31 @@ pub(crate) struct Script {
 /// Reads a script and prepares the environment that it asks for.
 pub(crate) fn script(path: &Path, python: &PythonArgs) -> Result<Script, Failure> {
     let (code, name) = bytes(path)?;
+    Ok(Script {
+        from_stdin: path == Path::new("-"),
+        ..script_of(code, name, python)?
+    })
+}
+
+/// Prepares the environment that a script asks for whose text is known.
+pub(crate) fn script_of(code: Vec<u8>, name: String, python: &PythonArgs) -> Result<Script, Failure> {
     let interpreter = interpreter(Some((&code, &name)), python.python.as_deref())?;
     Ok(Script {
         code,
         name,
         interpreter,
-        from_stdin: path == Path::new("-"),
+        from_stdin: false,
     })
+}
+
+/// A file that is given to the code as it is; `flag` is named if it can't be opened.
+pub(crate) fn open(path: &Path, flag: &str) -> Result<File, Failure> {
+    let refuse = |error: &str| Failure::input(format!("{flag} {}: {error}", path.display()));
+    let file = File::open(path).map_err(|error| refuse(&error.to_string()))?;
+    if file.metadata().is_ok_and(|meta| meta.is_dir()) {
+        return Err(refuse("it is a directory"));
+    }
+    Ok(file)
 }
 
 /// The interpreter for a script: the given one as it is, or one with the script's dependencies.

@@ -1,7 +1,6 @@
 //! What this machine offers for isolation: tried, not guessed.
 
 use std::fmt;
-use std::path::Path;
 
 use callgate_launch::{Launch, Step};
 use callgate_tracee::{Options, Tracer};
@@ -11,7 +10,9 @@ use nix::sys::wait::waitpid;
 use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 
+use crate::cgroup::Cgroup;
 use crate::landlock;
+use crate::limits::Limits;
 use crate::setup::{namespaces, text};
 use crate::sys;
 use crate::tier::Tier;
@@ -96,7 +97,7 @@ fn try_namespaces(namespaces: u64) -> Result<(), Refusal> {
     let init = callgate_launch::Init {
         namespaces,
         steps: vec![private],
-        sweep: None,
+        ..callgate_launch::Init::default()
     };
     // A directory can't be executed: when the exec is what fails, all before it went well.
     let none: [&str; 0] = [];
@@ -148,13 +149,18 @@ pub fn survey() -> Vec<Facility> {
         },
         "no second lock on files, TCP, abstract sockets and signals (boot with lsm=landlock,…)",
     ));
-    all.push(cgroups());
+    let cgroups = cgroups();
+    let no_cgroup = (!cgroups.present).then(|| cgroups.found.clone());
+    all.push(cgroups);
     all.push(capabilities());
     for tier in Tier::ALL {
-        let found = trial(tier)
-            .map(|()| "works".to_owned())
-            .map_err(|refusal| refusal.to_string());
+        let found = match (trial(tier), tier, &no_cgroup) {
+            (Err(refusal), _, _) => Err(refusal.to_string()),
+            (Ok(()), Tier::Full, Some(why)) => Err(format!("all but its cgroup: {why}")),
+            (Ok(()), _, _) => Ok("works".to_owned()),
+        };
         let cost = match tier {
+            Tier::Full if no_cgroup.is_some() => "`--tier full` fails; `auto` does without and says so",
             Tier::Full => "runs share more with the host: `auto` takes the next tier",
             Tier::Container => "no fallback where namespaces are refused",
             Tier::Unprivileged => "ordinary users can't run code here",
@@ -231,16 +237,17 @@ fn seccomp() -> Facility {
     )
 }
 
+/// Made and removed again: what is mounted may not be written to.
 fn cgroups() -> Facility {
-    let found = if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
-        Ok("v2".to_owned())
-    } else if Path::new("/sys/fs/cgroup/memory").exists() || Path::new("/sys/fs/cgroup/pids").exists() {
-        Ok("v1".to_owned())
-    } else {
-        Err("not mounted".to_owned())
-    };
-    let found = found.map(|version| format!("{version} (not used yet: limits are per process)"));
-    Facility::new("cgroups", found, "no limit over all processes of a run together")
+    let found = Cgroup::new(geteuid().as_raw(), &Limits::default())
+        .map(|cgroup| format!("{} below {}", cgroup.name(), cgroup.place()))
+        .map_err(|absent| absent.to_string());
+    Facility::new(
+        "cgroups",
+        found,
+        "limits of memory and CPU time are per process; tier full needs them (in Docker: a writable \
+         /sys/fs/cgroup; in a systemd service: Delegate=yes)",
+    )
 }
 
 fn capabilities() -> Facility {

@@ -11,6 +11,7 @@ use nix::unistd::{getegid, geteuid};
 use sha2::{Digest, Sha256};
 
 use crate::facilities;
+use crate::ipc;
 use crate::outcome::{SetUpFailure, Unready, causes};
 use crate::run::{Root, Run};
 use crate::setup::Ground;
@@ -55,6 +56,8 @@ pub(crate) fn prepare(run: &Run) -> Result<Prepared, Unready> {
     };
     if tier == Tier::Container {
         alone(identity.uid)?;
+        // What an earlier run left whose supervisor was killed.
+        ipc::sweep(identity.uid).map_err(failed("removing IPC objects"))?;
     }
     let plan = match &run.root {
         Root::Directory(dir) => {
@@ -98,6 +101,23 @@ pub(crate) fn prepare(run: &Run) -> Result<Prepared, Unready> {
         notes,
         _claim: claim,
     })
+}
+
+/// Removes what a run without mounts and namespaces of its own has left when it is over: what is in its
+/// scratch directories, and its IPC objects. Returns what could not be removed; the next start tries again.
+pub(crate) fn tidy(ground: &Ground, uid: u32) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Ground::Directory(dir) = ground {
+        if let Err(error) = empty_scratch(dir) {
+            notes.push(format!(
+                "what it left in its scratch directories is still there: {error}"
+            ));
+        }
+    }
+    if let Err(error) = ipc::sweep(uid) {
+        notes.push(format!("its IPC objects are still there: {error}"));
+    }
+    notes
 }
 
 /// Who the code is in a built root, as its passwd says.

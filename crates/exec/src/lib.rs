@@ -5,6 +5,9 @@
 //! - the *lock* is the moment from which the filter is in force: for a script before the first byte of
 //!   it is compiled, for any other command at the exec boundary ([`Lock`]);
 //! - a [`Violation`] is a call that the filter refused, read from outside before the process is gone;
+//! - a *limit* ends the run or refuses what goes beyond it ([`Limits`]). Over all processes together it is
+//!   kept by a cgroup, which is a layer of tier full and is used wherever it can be had; without one,
+//!   memory and CPU time are limits of each process (setrlimit(2)), and the outcome says so.
 //! - an [`Outcome`] is how the run ended; when a set-up step fails, nothing ran.
 //!
 //! ```no_run
@@ -24,12 +27,15 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Limits: x86-64 and arm64, Linux 5.12 or newer for the mounted tiers. Limits of memory and processes
-//! are per process (`setrlimit(2)`); there is no cgroup layer yet.
+//! Limits: x86-64 and arm64, Linux 5.12 or newer for the mounted tiers.
 
+mod attend;
 mod capture;
+mod cgroup;
 mod facilities;
 mod ground;
+mod ipc;
+mod kernel;
 mod landlock;
 mod limits;
 mod lock;
@@ -47,6 +53,6 @@ mod violation;
 pub use facilities::{Facility, survey};
 pub use limits::Limits;
 pub use lock::Lock;
-pub use outcome::{Outcome, Remedy, SCHEMA, SetUpFailure, Status, Usage, Violation};
-pub use run::{Io, Program, Root, Run, Word, environment, run};
+pub use outcome::{LimitHit, Outcome, Remedy, SCHEMA, SetUpFailure, Status, Usage, Violation};
+pub use run::{Input, Io, Program, Root, Run, Word, environment, run};
 pub use tier::{Tier, TierChoice, UnknownTier};

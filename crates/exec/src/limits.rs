@@ -1,54 +1,85 @@
-//! Limits of a run, and the steps that set them.
+//! Limits of a run, and the steps that set those that the kernel keeps for each process.
+
+use std::time::Duration;
 
 use callgate_launch::Step;
 
-/// Limits that every process of a run has (setrlimit(2)).
+/// What a run may use. Where a [cgroup](crate::Outcome::layers) can be had, memory, CPU time and processes
+/// are counted over all processes of the run together; elsewhere memory and CPU time are limits of each
+/// process (setrlimit(2)), and the outcome says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Processes and threads of the run's uid together.
-    pub processes: u64,
+    /// CPU time, user and system.
+    pub cpu: Option<Duration>,
+    /// Memory, in bytes; tmpfs, shared memory and page cache count too. Without a cgroup: the private
+    /// writable memory of each process (`RLIMIT_DATA`).
+    pub memory: Option<u64>,
+    /// Processes and threads together.
+    pub pids: u64,
     /// Open descriptors of one process.
-    pub descriptors: u64,
+    pub files: u64,
     /// The size of one file, in bytes.
     pub file_size: u64,
-    /// The size of the scratch directory, in bytes.
+    /// The size of each scratch directory, in bytes.
     pub tmp_size: u64,
-    /// How much of each captured stream is kept, in bytes.
-    pub output: usize,
+    /// How much of each output stream is passed on, in bytes; by default all, and of a captured one
+    /// [`Limits::CAPTURED`].
+    pub output: Option<u64>,
 }
 
 impl Default for Limits {
     /// Roomy enough for numpy on a large machine, small enough for the host to stay healthy.
     fn default() -> Self {
         Self {
-            processes: 512,
-            descriptors: 1024,
+            cpu: None,
+            memory: Some(1 << 30),
+            pids: 512,
+            files: 1024,
             file_size: 1 << 30,
             tmp_size: 256 << 20,
-            output: 16 << 20,
+            output: None,
         }
     }
 }
 
 impl Limits {
-    /// The steps that set them. `counts_processes` is false where the uid has other processes that
-    /// are not part of the run and would be counted as well.
-    pub(crate) fn steps(&self, counts_processes: bool) -> Vec<Step> {
+    /// How much of a captured stream is kept if nothing else is asked for, in bytes.
+    pub const CAPTURED: u64 = 16 << 20;
+
+    /// The steps that set what each process may use. `in_cgroup`: memory is limited there.
+    /// `counts_processes` is false where the uid has processes that are not part of the run and would be
+    /// counted as well.
+    pub(crate) fn steps(&self, in_cgroup: bool, counts_processes: bool) -> Vec<Step> {
         let mut limits = vec![
             // No core dumps: 0 would still dump into a program's pipe (/proc/sys/kernel/core_pattern); 1
             // is the kernel's word for neither (fs/coredump.c).
             (libc::RLIMIT_CORE, 1),
-            (libc::RLIMIT_NOFILE, self.descriptors),
+            (libc::RLIMIT_NOFILE, self.files),
             (libc::RLIMIT_FSIZE, self.file_size),
             (libc::RLIMIT_MEMLOCK, 64 << 10),
             (libc::RLIMIT_MSGQUEUE, 0),
         ];
         if counts_processes {
-            limits.push((libc::RLIMIT_NPROC, self.processes));
+            limits.push((libc::RLIMIT_NPROC, self.pids));
+        }
+        if let Some(cpu) = self.cpu {
+            // Whole seconds. With a cgroup the supervisor comes first; this holds if it can't.
+            let spare = if in_cgroup { 1 } else { 0 };
+            limits.push((libc::RLIMIT_CPU, cpu.as_secs_f64().ceil() as u64 + spare));
+        }
+        if let (Some(memory), false) = (self.memory, in_cgroup) {
+            limits.push((libc::RLIMIT_DATA, memory));
         }
         limits
             .into_iter()
             .map(|(resource, value)| Step::Limit { resource, value })
             .collect()
+    }
+
+    /// The size of a scratch directory as tmpfs(5) takes it: its inodes are bounded too, by one for each
+    /// 4 KiB and 64 Ki in all.
+    pub(crate) fn scratch(&self) -> String {
+        let inodes = (self.tmp_size / 4096).clamp(64, 65_536);
+        format!("mode=1777,size={},nr_inodes={inodes}", self.tmp_size)
     }
 }

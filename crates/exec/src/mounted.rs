@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use callgate_launch::Step;
 use callgate_rootfs::{Entry, Plan};
 
+use crate::limits::Limits;
 use crate::setup::{path, path_below, text};
 
 /// Where the tree is put together: hidden from everybody else, for the mount is in our namespace only.
@@ -22,7 +23,7 @@ const NODEV: u64 = 0x4;
 const NOEXEC: u64 = 0x8;
 
 /// The steps that put the tree of a plan together and make it `/`.
-pub(crate) fn plan_steps(plan: &Plan, tmp_size: u64) -> Vec<Step> {
+pub(crate) fn plan_steps(plan: &Plan, limits: &Limits) -> Vec<Step> {
     let mut steps = stage();
     steps.push(tmpfs(Path::new(NEW), "mode=0755,size=16m,nr_inodes=65536"));
     // What stands in a scratch directory can only be made once that is mounted; and a scratch
@@ -50,10 +51,7 @@ pub(crate) fn plan_steps(plan: &Plan, tmp_size: u64) -> Vec<Step> {
         }
     }
     for at in &scratch {
-        steps.push(tmpfs(
-            &below(NEW, at),
-            &format!("mode=1777,size={tmp_size},nr_inodes=65536"),
-        ));
+        steps.push(tmpfs(&below(NEW, at), &limits.scratch()));
     }
     for (at, entry) in plan.iter().filter(|(at, _)| in_scratch(at)) {
         place(&mut steps, at, entry);
@@ -69,7 +67,7 @@ pub(crate) fn plan_steps(plan: &Plan, tmp_size: u64) -> Vec<Step> {
 }
 
 /// The steps that make a directory `/`, read-only but for its scratch directories.
-pub(crate) fn directory_steps(directory: &Path, tmp_size: u64) -> Vec<Step> {
+pub(crate) fn directory_steps(directory: &Path, limits: &Limits) -> Vec<Step> {
     let mut steps = stage();
     steps.push(Step::Mount {
         source: Some(path_below(OLD, directory)),
@@ -93,10 +91,7 @@ pub(crate) fn directory_steps(directory: &Path, tmp_size: u64) -> Vec<Step> {
         }
     }
     for at in scratch_of(directory) {
-        steps.push(tmpfs(
-            &below(NEW, &at),
-            &format!("mode=1777,size={tmp_size},nr_inodes=65536"),
-        ));
+        steps.push(tmpfs(&below(NEW, &at), &limits.scratch()));
     }
     steps.extend(enter());
     steps

@@ -21,7 +21,8 @@ pub struct Outcome {
     /// Which kind of end.
     pub status: Status,
     /// The exit code of `callgate exec`: the code's own; 124 timeout; 125 set-up failed and nothing
-    /// ran; 126 and 127 the command can't be run, is not found; 128+N killed by signal N.
+    /// ran; 126 and 127 the command can't be run, is not found; 128+N killed by signal N (137 at the limits
+    /// of memory and CPU time).
     pub exit_code: i32,
     /// The signal that ended the run: `SIGSYS`.
     pub signal: Option<String>,
@@ -34,10 +35,16 @@ pub struct Outcome {
     pub truncated: Vec<String>,
     /// The first call that was refused, if it ended a process of the run.
     pub violation: Option<Violation>,
+    /// The limit that ended the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<LimitHit>,
     /// The tier that was in force; none if nothing ran.
     pub tier: Option<Tier>,
     /// The layers that were in force.
     pub layers: Vec<String>,
+    /// The tier's layers that this machine lacks, and why. Only `--tier auto` runs code without them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
     /// What was used.
     pub usage: Usage,
     /// The step that failed, if nothing ran.
@@ -60,8 +67,10 @@ pub enum Status {
     Violation,
     /// The time limit was reached.
     Timeout,
-    /// It ran out of memory.
+    /// The memory limit was reached, and the kernel killed it.
     Oom,
+    /// The limit of CPU time was reached.
+    Cpu,
     /// A set-up step failed and nothing ran.
     SetupFailed,
 }
@@ -74,9 +83,21 @@ impl fmt::Display for Status {
             Self::Violation => "violation",
             Self::Timeout => "timeout",
             Self::Oom => "oom",
+            Self::Cpu => "cpu",
             Self::SetupFailed => "setup_failed",
         })
     }
+}
+
+/// A limit that was reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitHit {
+    /// Which: `memory`, `cpu`, `timeout`.
+    pub name: String,
+    /// How much was allowed.
+    pub value: u64,
+    /// What `value` counts: `bytes` or `ms`.
+    pub unit: String,
 }
 
 /// A refused call.
@@ -118,6 +139,11 @@ pub struct Usage {
     pub cpu_ms: u64,
     /// The greatest resident set of any one process, in bytes.
     pub max_rss_bytes: u64,
+    /// The most memory that all processes held at once, with tmpfs and page cache, in bytes; known where
+    /// there is a cgroup.
+    pub memory_peak_bytes: Option<u64>,
+    /// The most processes and threads at once; known where there is a cgroup that counts them.
+    pub pids_peak: Option<u64>,
 }
 
 /// A set-up step that failed: the code never ran.
@@ -150,8 +176,10 @@ impl Outcome {
             stderr: None,
             truncated: Vec::new(),
             violation: None,
+            limit: None,
             tier: None,
             layers: Vec::new(),
+            missing: Vec::new(),
             usage: Usage::default(),
             setup: None,
             notes: Vec::new(),

@@ -3,29 +3,28 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::mpsc;
-use std::thread;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use callgate_abi::Filter;
-use callgate_launch::{Launch, LaunchError, Reports, Started, memory_file};
+use callgate_launch::{Launch, LaunchError, memory_file};
 use callgate_python::interpreter::Interpreter;
 use callgate_python::prelude;
 use callgate_rootfs::Identity;
-use callgate_tracee::{Options, Stopper, TraceeError, Tracer};
+use callgate_tracee::Stopper;
 use nix::errno::Errno;
-use nix::sys::wait::waitpid;
 
-use crate::capture::Capture;
-use crate::ground::{Prepared, prepare};
+use crate::attend::attend;
+use crate::capture::{Capture, Sink};
+use crate::cgroup::{Absent, Cgroup};
+use crate::ground::{Prepared, prepare, tidy};
 use crate::landlock;
 use crate::limits::Limits;
 use crate::lock::Lock;
 use crate::outcome::{Outcome, SetUpFailure, Unready, Usage, causes};
 use crate::setup::{Ready, SetUp, Streams, advice};
-use crate::supervise::{Seen, Watch};
 use crate::tier::{Tier, TierChoice};
 use crate::verdict::judge;
 
@@ -63,13 +62,24 @@ pub enum Root {
     Directory(PathBuf),
 }
 
-/// What the code's standard streams are.
+/// Where the code's output goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Io {
-    /// Ours.
+    /// To our own streams.
     Inherit,
-    /// Input is ours; output is captured into the outcome.
+    /// It is captured into the outcome.
     Capture,
+}
+
+/// Where the code's input comes from.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// From our own standard input.
+    Ours,
+    /// There is none; ours has been read already, for its code.
+    Empty,
+    /// From this file.
+    File(Arc<File>),
 }
 
 /// A run that is asked for.
@@ -87,14 +97,14 @@ pub struct Run {
     pub lock: Lock,
     /// When it is stopped.
     pub timeout: Option<Duration>,
-    /// Limits of its processes.
+    /// What it may use.
     pub limits: Limits,
     /// Variables besides the few that every run has.
     pub env: Vec<(OsString, OsString)>,
-    /// What its streams are.
+    /// Where its output goes.
     pub io: Io,
-    /// Its input is empty; ours has been read already, for its code.
-    pub no_input: bool,
+    /// Where its input comes from.
+    pub input: Input,
 }
 
 /// The word that is left with a [`Stopper`] when a run is ended from outside.
@@ -105,6 +115,8 @@ pub enum Word {
     Timeout = 1,
     /// The user asked.
     Interrupt = 2,
+    /// The limit of CPU time was reached.
+    Cpu = 3,
 }
 
 impl Run {
@@ -125,7 +137,7 @@ impl Run {
             limits: Limits::default(),
             env: Vec::new(),
             io: Io::Inherit,
-            no_input: false,
+            input: Input::Ours,
         }
     }
 }
@@ -191,6 +203,11 @@ fn attempt(run: &Run, started: impl FnOnce(Stopper)) -> Result<Outcome, Unready>
         }
         .into());
     }
+    let (cgroup, lack) = match Cgroup::new(identity.uid, &run.limits) {
+        Ok(cgroup) => (Some(cgroup), None),
+        Err(absent) if run.tier == TierChoice::Exactly(Tier::Full) => return Err(no_cgroup(&absent).into()),
+        Err(absent) => (None, Some(absent)),
+    };
     let (streams, captures) = streams(run)?;
     let set_up = SetUp {
         tier: *tier,
@@ -201,23 +218,29 @@ fn attempt(run: &Run, started: impl FnOnce(Stopper)) -> Result<Outcome, Unready>
         code: code.as_ref().map(AsRawFd::as_raw_fd),
         streams: &streams,
         landlock: landlock.as_ref(),
+        cgroup: cgroup.as_ref(),
     };
     let Ready { init, steps, layers } = set_up.ready();
     let launch = launch(run, code.as_ref())?.init(init).steps(steps);
     let begun = Instant::now();
     let process = launch.start().map_err(launch_failed)?;
-    let (seen, reports, word) = supervise(run, *tier, process, || drop((streams, code)), started)?;
+    let clock = cgroup.as_ref().and_then(Cgroup::clock);
+    let attended = attend(run, *tier, clock, process, || drop((streams, code)), started)?;
     let wall = begun.elapsed();
+    let readings = cgroup.as_ref().map(Cgroup::readings).unwrap_or_default();
+    drop(cgroup);
 
-    let script = matches!(run.program, Program::Script { .. });
-    let mut outcome = judge(script, &seen, &reports, word)?;
+    let mut outcome = judge(run, &attended, &readings)?;
+    if *tier == Tier::Container {
+        outcome.notes.extend(tidy(ground, identity.uid));
+    }
     if let Some((stdout, stderr)) = captures {
         for (name, capture, into) in [
             ("stdout", stdout, &mut outcome.stdout),
             ("stderr", stderr, &mut outcome.stderr),
         ] {
             let (text, cut) = capture.finish();
-            *into = Some(text);
+            *into = (run.io == Io::Capture).then_some(text);
             if cut {
                 outcome.truncated.push(name.to_owned());
             }
@@ -227,17 +250,34 @@ fn attempt(run: &Run, started: impl FnOnce(Stopper)) -> Result<Outcome, Unready>
     outcome.layers = layers;
     outcome.notes.extend(notes.iter().cloned());
     if landlock.is_none() {
-        outcome
-            .notes
-            .push("no Landlock layer: this kernel has none".to_owned());
+        outcome.missing.push("landlock: this kernel has none".to_owned());
     }
-    let used = reports.usage.unwrap_or_default();
+    if let Some(absent) = lack {
+        match tier {
+            Tier::Full => outcome.missing.push(format!("cgroup: {absent}")),
+            Tier::Container | Tier::Unprivileged => {}
+        }
+        outcome.notes.push(format!(
+            "without a cgroup the limits of memory and CPU time are of each process, not of all together ({absent})"
+        ));
+    }
+    let used = attended.reports.usage.unwrap_or_default();
     outcome.usage = Usage {
         wall_ms: millis(wall),
-        cpu_ms: millis(used.cpu),
+        cpu_ms: millis(readings.cpu.unwrap_or(used.cpu)),
         max_rss_bytes: used.max_rss_bytes,
+        memory_peak_bytes: readings.memory_peak,
+        pids_peak: readings.pids_peak,
     };
     Ok(outcome)
+}
+
+fn no_cgroup(absent: &Absent) -> SetUpFailure {
+    SetUpFailure {
+        step: "cgroup".to_owned(),
+        error: absent.to_string(),
+        advice: advice("cgroup", Errno::EACCES),
+    }
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -282,7 +322,7 @@ fn launch_failed(error: LaunchError) -> SetUpFailure {
     }
 }
 
-fn system(step: &'static str) -> impl Fn(io::Error) -> SetUpFailure {
+pub(crate) fn system(step: &'static str) -> impl Fn(io::Error) -> SetUpFailure {
     move |error| SetUpFailure {
         step: step.to_owned(),
         error: causes(&error),
@@ -290,36 +330,38 @@ fn system(step: &'static str) -> impl Fn(io::Error) -> SetUpFailure {
     }
 }
 
-fn tracing(error: &TraceeError) -> SetUpFailure {
-    SetUpFailure {
-        step: "ptrace".to_owned(),
-        error: error.to_string(),
-        advice: None,
-    }
-}
-
-/// The two captured streams.
+/// The two streams that go through our hands.
 type Captures = (Capture, Capture);
 
 fn streams(run: &Run) -> Result<(Streams, Option<Captures>), SetUpFailure> {
-    let stdin = match run.no_input {
-        true => Some(OwnedFd::from(
-            File::open("/dev/null").map_err(system("open /dev/null"))?,
-        )),
-        false => None,
-    };
-    if run.io == Io::Inherit {
-        return Ok((
-            Streams {
-                stdin,
-                ..Streams::default()
-            },
-            None,
-        ));
+    let stdin = match &run.input {
+        Input::Ours => None,
+        Input::Empty => Some(File::open("/dev/null").map_err(system("open /dev/null"))?),
+        Input::File(file) => Some(file.try_clone().map_err(system("dup of the input"))?),
     }
-    let start = || Capture::start(run.limits.output).map_err(system("capturing the output"));
-    let (out, stdout) = start()?;
-    let (err, stderr) = start()?;
+    .map(OwnedFd::from);
+    let limit = match (run.io, run.limits.output) {
+        (Io::Inherit, None) => {
+            return Ok((
+                Streams {
+                    stdin,
+                    ..Streams::default()
+                },
+                None,
+            ));
+        }
+        (_, Some(limit)) => limit,
+        (Io::Capture, None) => Limits::CAPTURED,
+    };
+    let start = |ours: BorrowedFd<'_>| {
+        let sink = match run.io {
+            Io::Capture => Sink::Kept,
+            Io::Inherit => Sink::Passed(ours.try_clone_to_owned()?.into()),
+        };
+        Capture::start(limit, sink)
+    };
+    let (out, stdout) = start(io::stdout().as_fd()).map_err(system("capturing the output"))?;
+    let (err, stderr) = start(io::stderr().as_fd()).map_err(system("capturing the output"))?;
     Ok((
         Streams {
             stdin,
@@ -328,86 +370,4 @@ fn streams(run: &Run) -> Result<(Streams, Option<Captures>), SetUpFailure> {
         },
         Some((out, err)),
     ))
-}
-
-/// Watches the run to its end.
-fn supervise(
-    run: &Run,
-    tier: Tier,
-    mut process: Started,
-    handed_over: impl FnOnce(),
-    started: impl FnOnce(Stopper),
-) -> Result<(Seen, Reports, Option<u32>), SetUpFailure> {
-    let init = process.pid();
-    let mut tracer = match Tracer::seize(init.as_raw(), Options::SUPERVISE) {
-        Ok(tracer) => tracer,
-        Err(error) => {
-            // It waits for a word from us, and ends without one.
-            drop(process);
-            let _ = waitpid(init, None);
-            return Err(tracing(&error));
-        }
-    };
-    let mapped = match tier {
-        Tier::Unprivileged => map_ids(init.as_raw()),
-        Tier::Full | Tier::Container => Ok(()),
-    };
-    // An init that is gone already says so in its report; one without its ids gets no word, and ends.
-    let process = match &mapped {
-        Ok(()) => {
-            let _ = process.go();
-            Some(process)
-        }
-        Err(_) => {
-            drop(process);
-            None
-        }
-    };
-    // The children have their own copies; with ours open the streams would never end.
-    handed_over();
-    let (done, ended) = mpsc::channel::<()>();
-    let mut ended = Some(ended);
-    let mut started = Some(started);
-    let mut stopper = None;
-    let mut on_command = |pid: i32| {
-        let handle = Stopper::new(pid)?;
-        if let (Some(limit), Some(ended), handle) = (run.timeout, ended.take(), handle.clone()) {
-            let timer = move || {
-                if ended.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
-                    handle.stop(Word::Timeout as u32);
-                }
-            };
-            thread::Builder::new()
-                .spawn(timer)
-                .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
-        }
-        if let Some(started) = started.take() {
-            started(handle.clone());
-        }
-        stopper = Some(handle);
-        Ok(())
-    };
-    let watch = Watch::new(
-        init.as_raw(),
-        run.lock,
-        matches!(run.program, Program::Script { .. }),
-        &run.filter,
-        &mut on_command,
-    );
-    let seen = watch.follow(&mut tracer).map_err(|e| tracing(&e))?;
-    drop(done);
-    mapped.map_err(system("writing uid_map"))?;
-    let reports = match process {
-        Some(process) => process.reports().map_err(system("reading the report"))?,
-        None => Reports::default(),
-    };
-    Ok((seen, reports, stopper.and_then(|handle| handle.word())))
-}
-
-/// Maps our own ids into a new user namespace, as themselves (user_namespaces(7)).
-fn map_ids(init: i32) -> io::Result<()> {
-    let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
-    std::fs::write(format!("/proc/{init}/setgroups"), "deny")?;
-    std::fs::write(format!("/proc/{init}/uid_map"), format!("{uid} {uid} 1"))?;
-    std::fs::write(format!("/proc/{init}/gid_map"), format!("{gid} {gid} 1"))
 }

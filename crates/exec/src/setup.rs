@@ -9,6 +9,8 @@ use callgate_launch::{Failure, Init, Step};
 use callgate_rootfs::{Entry, Identity, Plan};
 use nix::errno::Errno;
 
+use crate::cgroup::Cgroup;
+use crate::kernel;
 use crate::landlock;
 use crate::limits::Limits;
 use crate::lock::{Lock, marker_filter};
@@ -42,6 +44,7 @@ pub(crate) struct SetUp<'a> {
     pub(crate) code: Option<RawFd>,
     pub(crate) streams: &'a Streams,
     pub(crate) landlock: Option<&'a landlock::Layer>,
+    pub(crate) cgroup: Option<&'a Cgroup>,
 }
 
 /// The set-up as steps, with the layers that it makes.
@@ -75,21 +78,35 @@ impl SetUp<'_> {
         let mounts = self.tier != Tier::Container;
         if mounts {
             for (flag, name) in namespaces(self.tier) {
-                init.namespaces |= flag;
+                // That of cgroups comes when the run's own cgroup is joined: it is the root of the view.
+                if flag != libc::CLONE_NEWCGROUP as u64 {
+                    init.namespaces |= flag;
+                }
                 layers.push(format!("{name} namespace"));
             }
             init.steps = match self.ground {
-                Ground::Planned(plan) => mounted::plan_steps(plan, self.limits.tmp_size),
-                Ground::Directory(dir) => mounted::directory_steps(dir, self.limits.tmp_size),
+                Ground::Planned(plan) => mounted::plan_steps(plan, self.limits),
+                Ground::Directory(dir) => mounted::directory_steps(dir, self.limits),
             };
             init.steps.push(Step::Hostname(text("callgate")));
             layers.push("read-only root (pivot_root)".to_owned());
         } else {
             init.sweep = Some(self.identity.uid);
         }
+        // The cgroup first of all, so that whatever the set-up uses counts as the run's.
+        let mut first = Vec::new();
+        if let Some(cgroup) = self.cgroup {
+            init.cgroup = cgroup.descriptor();
+            first = cgroup.steps();
+            layers.push(cgroup.name().to_owned());
+        }
+        if mounts {
+            first.push(Step::Unshare(libc::CLONE_NEWCGROUP as u64));
+        }
         // A terminal's signals are the supervisor's business, which ends the run in order: an init that
         // dies of them could not kill the rest.
-        init.steps.insert(0, Step::NewSession);
+        first.push(Step::NewSession);
+        init.steps.splice(0..0, first);
 
         // The child. Its session first: a terminal's signals and TIOCSTI are none of its business.
         let mut steps = vec![Step::NewSession];
@@ -113,8 +130,13 @@ impl SetUp<'_> {
         }
         steps.push(Step::Chdir(text(self.work_directory())));
         steps.push(Step::Umask(0o022));
-        steps.extend(self.limits.steps(self.tier != Tier::Unprivileged));
-        layers.push("rlimits".to_owned());
+        // A user namespace counts its own processes (Linux 5.14), and what it counts are the user's before.
+        let counts_processes = self.tier != Tier::Unprivileged || kernel::at_least(5, 14);
+        steps.extend(self.limits.steps(self.cgroup.is_some(), counts_processes));
+        layers.push(match self.cgroup {
+            Some(_) => "rlimits".to_owned(),
+            None => "rlimits (memory and CPU time per process)".to_owned(),
+        });
         // The bounding set before the uid: dropping from it needs CAP_SETPCAP.
         steps.push(Step::NoCapabilityBounds);
         if self.tier != Tier::Unprivileged {
@@ -240,6 +262,11 @@ pub(crate) fn advice(step: &str, errno: Errno) -> Option<String> {
         }
         "mount_setattr" if errno == Errno::ENOSYS => {
             "mount_setattr needs Linux 5.12; use --tier container on older kernels"
+        }
+        "cgroup" => {
+            "tier full needs a cgroup file system that is mounted and can be written to, with the controllers of \
+             memory and pids: in Docker, --cgroupns=private with a writable /sys/fs/cgroup; in a systemd service, \
+             Delegate=yes and DelegateSubgroup=; or use --tier auto, which does without and says so"
         }
         "chroot" if refused => "chroot needs CAP_SYS_CHROOT: in Docker, don't drop it (--cap-add SYS_CHROOT)",
         "setresuid" | "setresgid" | "setgroups" if refused => {

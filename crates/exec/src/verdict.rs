@@ -1,21 +1,21 @@
 //! Turns what was seen of a run, what its init reported and who stopped it into an outcome.
 
-use callgate_launch::Reports;
+use std::time::Duration;
+
 use callgate_tracee::TraceeError;
 use nix::sys::signal::Signal;
 
-use crate::outcome::{Outcome, SetUpFailure, Status};
-use crate::run::Word;
+use crate::attend::Attended;
+use crate::cgroup::Readings;
+use crate::outcome::{LimitHit, Outcome, SetUpFailure, Status};
+use crate::run::{Program, Run, Word};
 use crate::setup::{advice, explain};
 use crate::supervise::{End, Seen, WatchError};
 
-/// The outcome from what was seen and reported.
-pub(crate) fn judge(
-    script: bool,
-    seen: &Seen,
-    reports: &Reports,
-    word: Option<u32>,
-) -> Result<Outcome, SetUpFailure> {
+/// The outcome from what was seen and reported, and from what the cgroup says.
+pub(crate) fn judge(run: &Run, attended: &Attended, readings: &Readings) -> Result<Outcome, SetUpFailure> {
+    let Attended { seen, reports, word } = attended;
+    let script = matches!(run.program, Program::Script { .. });
     if let Some(failure) = &reports.failure {
         let explained = explain(failure);
         if failure.exec {
@@ -31,10 +31,8 @@ pub(crate) fn judge(
     if let (Some(error), false) = (&seen.error, seen.locked) {
         return Err(given_up(error));
     }
-    // A run that ended by itself at the last moment has ended by itself.
-    let stopped = matches!(seen.end, None | Some(End::Killed(libc::SIGKILL)));
-    let timed_out = stopped && word == Some(Word::Timeout as u32);
-    if !seen.locked && !timed_out {
+    let limit = limit_hit(run, attended, readings);
+    if !seen.locked && limit.is_none() {
         let error = match (seen.end, script) {
             (Some(End::Exited(code)), true) => {
                 format!("the interpreter exited with {code} before the code was reached")
@@ -52,7 +50,18 @@ pub(crate) fn judge(
         });
     }
     let mut outcome = match seen.end {
-        _ if timed_out => Outcome::new(Status::Timeout, 124),
+        _ if limit == Some(Limit::Time) => Outcome::new(Status::Timeout, 124),
+        _ if limit.is_some() => Outcome {
+            signal: Some("SIGKILL".to_owned()),
+            ..Outcome::new(
+                if limit == Some(Limit::Cpu) {
+                    Status::Cpu
+                } else {
+                    Status::Oom
+                },
+                137,
+            )
+        },
         Some(End::Exited(code)) => Outcome::new(Status::Exited, code),
         Some(End::Killed(signal)) => {
             let refused = signal == libc::SIGSYS && seen.violation.is_some();
@@ -77,7 +86,9 @@ pub(crate) fn judge(
                    CLONE_UNTRACED was refused a call";
         outcome.notes.push(why.to_owned());
     }
-    if stopped && word == Some(Word::Interrupt as u32) {
+    outcome.limit = limit.and_then(|limit| limit.hit(run));
+    outcome.notes.extend(hits(run, limit, readings));
+    if stopped(seen) && *word == Some(Word::Interrupt as u32) {
         outcome.notes.push("it was interrupted".to_owned());
     }
     if let Some(error) = &seen.error {
@@ -91,6 +102,73 @@ pub(crate) fn judge(
             .push("what it used is not known: its init was killed".to_owned());
     }
     Ok(outcome)
+}
+
+/// A limit that ends a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Limit {
+    Time,
+    Cpu,
+    Memory,
+}
+
+impl Limit {
+    /// What was allowed.
+    fn hit(self, run: &Run) -> Option<LimitHit> {
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let (name, value, unit) = match self {
+            Self::Time => ("timeout", millis(run.timeout?), "ms"),
+            Self::Cpu => ("cpu", millis(run.limits.cpu?), "ms"),
+            Self::Memory => ("memory", run.limits.memory?, "bytes"),
+        };
+        Some(LimitHit {
+            name: name.to_owned(),
+            value,
+            unit: unit.to_owned(),
+        })
+    }
+}
+
+/// Whether it ended as a run ends that is killed from outside: one that ended by itself at the last moment
+/// has ended by itself.
+fn stopped(seen: &Seen) -> bool {
+    matches!(seen.end, None | Some(End::Killed(libc::SIGKILL)))
+}
+
+/// The limit that ended the run.
+fn limit_hit(run: &Run, attended: &Attended, readings: &Readings) -> Option<Limit> {
+    let Attended { seen, reports, word } = attended;
+    // Without a supervised clock the kernel ends a process at its own limit of CPU time.
+    let used = reports.usage.unwrap_or_default().cpu;
+    let used_up = || run.limits.cpu.is_some_and(|limit| used >= limit);
+    let by_kernel = matches!(seen.end, Some(End::Killed(libc::SIGXCPU | libc::SIGKILL)));
+    match word {
+        _ if !stopped(seen) && !by_kernel => None,
+        Some(word) if *word == Word::Timeout as u32 => Some(Limit::Time),
+        Some(word) if *word == Word::Cpu as u32 => Some(Limit::Cpu),
+        Some(_) => None,
+        None if readings.oom_kills > 0 && stopped(seen) => Some(Limit::Memory),
+        None if by_kernel && used_up() => Some(Limit::Cpu),
+        None => None,
+    }
+}
+
+/// What limits refused without ending the run.
+fn hits(run: &Run, limit: Option<Limit>, readings: &Readings) -> Vec<String> {
+    let mut notes = Vec::new();
+    if readings.oom_kills > 0 && limit != Some(Limit::Memory) {
+        notes.push(format!(
+            "{} of its processes were killed at the memory limit (--memory)",
+            readings.oom_kills
+        ));
+    }
+    if readings.pids_refused > 0 {
+        notes.push(format!(
+            "{} times it was refused a process or thread: {} at once are allowed (--pids)",
+            readings.pids_refused, run.limits.pids
+        ));
+    }
+    notes
 }
 
 /// Why a run was given up before the filter was in force.
@@ -117,36 +195,85 @@ fn signal_name(signal: i32) -> String {
 
 #[cfg(test)]
 mod tests {
-    use callgate_launch::Usage;
+    use callgate_launch::{Reports, Usage};
 
     use super::*;
+    use crate::run::Root;
 
-    fn ended(end: End, word: Option<Word>) -> Outcome {
-        let seen = Seen {
-            locked: true,
-            end: Some(end),
-            ..Seen::default()
+    fn asked() -> Run {
+        let program = Program::Script {
+            executable: "/usr/bin/python3".into(),
+            code: Vec::new(),
+            name: "<code>".to_owned(),
+            args: Vec::new(),
         };
-        let reports = Reports {
-            usage: Some(Usage::default()),
-            ..Reports::default()
-        };
-        judge(true, &seen, &reports, word.map(|word| word as u32)).unwrap()
+        let mut run = Run::new(program, Root::ForCommand("/bin/true".into()), Default::default());
+        run.timeout = Some(Duration::from_secs(2));
+        run.limits.cpu = Some(Duration::from_secs(1));
+        run
+    }
+
+    fn attended(end: Option<End>, locked: bool, word: Option<Word>) -> Attended {
+        Attended {
+            seen: Seen {
+                locked,
+                end,
+                ..Seen::default()
+            },
+            reports: Reports {
+                usage: Some(Usage::default()),
+                ..Reports::default()
+            },
+            word: word.map(|word| word as u32),
+        }
+    }
+
+    fn ended(end: End, word: Option<Word>, readings: &Readings) -> Outcome {
+        judge(&asked(), &attended(Some(end), true, word), readings).unwrap()
     }
 
     #[test]
     fn a_run_that_ends_by_itself_as_time_is_up_has_not_timed_out() {
-        let outcome = ended(End::Exited(3), Some(Word::Timeout));
+        let none = Readings::default();
+        let outcome = ended(End::Exited(3), Some(Word::Timeout), &none);
         assert_eq!((outcome.status, outcome.exit_code), (Status::Exited, 3));
-        let outcome = ended(End::Killed(libc::SIGSEGV), Some(Word::Timeout));
+        assert_eq!(outcome.limit, None);
+        let outcome = ended(End::Killed(libc::SIGSEGV), Some(Word::Cpu), &none);
         assert_eq!((outcome.status, outcome.exit_code), (Status::Signaled, 139));
-        let outcome = ended(End::Killed(libc::SIGKILL), Some(Word::Timeout));
+        let outcome = ended(End::Killed(libc::SIGKILL), Some(Word::Timeout), &none);
         assert_eq!((outcome.status, outcome.exit_code), (Status::Timeout, 124));
+        assert_eq!(outcome.limit.unwrap().value, 2000);
+        let outcome = ended(End::Killed(libc::SIGKILL), Some(Word::Cpu), &none);
+        assert_eq!((outcome.status, outcome.exit_code), (Status::Cpu, 137));
+        assert_eq!(outcome.limit.unwrap().value, 1000);
+    }
+
+    #[test]
+    fn out_of_memory_is_what_the_kernel_counted_and_killed() {
+        let killed = Readings {
+            oom_kills: 2,
+            ..Readings::default()
+        };
+        let outcome = ended(End::Killed(libc::SIGKILL), None, &killed);
+        assert_eq!((outcome.status, outcome.exit_code), (Status::Oom, 137));
+        let limit = outcome.limit.unwrap();
+        assert_eq!((limit.name.as_str(), limit.value), ("memory", 1 << 30));
+        // Its children were killed, and it went on.
+        let outcome = ended(End::Exited(0), None, &killed);
+        assert_eq!((outcome.status, outcome.limit), (Status::Exited, None));
+        assert!(
+            outcome
+                .notes
+                .iter()
+                .any(|note| note.contains("2 of its processes"))
+        );
+        let outcome = ended(End::Killed(libc::SIGKILL), None, &Readings::default());
+        assert_eq!(outcome.status, Status::Signaled);
     }
 
     #[test]
     fn a_signal_that_the_code_sends_itself_is_no_violation() {
-        let outcome = ended(End::Killed(libc::SIGSYS), None);
+        let outcome = ended(End::Killed(libc::SIGSYS), None, &Readings::default());
         assert_eq!((outcome.status, outcome.exit_code), (Status::Signaled, 159));
         assert_eq!(outcome.signal.as_deref(), Some("SIGSYS"));
     }
@@ -154,11 +281,7 @@ mod tests {
     #[test]
     fn what_ends_before_the_filter_is_in_force_is_a_failed_set_up() {
         for end in [Some(End::Exited(0)), Some(End::Killed(9)), None] {
-            let seen = Seen {
-                end,
-                ..Seen::default()
-            };
-            let failure = judge(true, &seen, &Reports::default(), None).unwrap_err();
+            let failure = judge(&asked(), &attended(end, false, None), &Readings::default()).unwrap_err();
             assert_eq!(failure.step, "lock");
             assert!(failure.advice.is_some());
         }

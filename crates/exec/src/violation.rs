@@ -4,6 +4,7 @@ use callgate_abi::{Abi, Site, Syscall};
 use callgate_python::stacks::{Stacks, site};
 use callgate_tracee::{Stopped, TraceeError};
 
+use crate::kernel;
 use crate::outcome::Violation;
 
 /// What was seen of refused calls that ended processes. The first is kept.
@@ -47,7 +48,7 @@ impl Sightings {
             self.certain = read(tracee)?;
         } else if let Some(trapped) = self.trapped.iter().find(|trapped| Some(trapped.pid) == pid) {
             self.certain = Some(trapped.clone());
-        } else if self.likely.is_none() && !marks_the_dead() {
+        } else if self.likely.is_none() && !kernel::at_least(5, 17) {
             self.likely = read(tracee)?;
         }
         Ok(())
@@ -85,18 +86,6 @@ fn field(tid: i32, name: &str) -> Option<String> {
     let status = std::fs::read_to_string(format!("/proc/{tid}/status")).ok()?;
     let value = status.lines().find_map(|line| line.strip_prefix(name))?;
     Some(value.trim().to_owned())
-}
-
-/// Whether this kernel marks threads that a filter killed (Linux 5.17).
-fn marks_the_dead() -> bool {
-    let Ok(uname) = nix::sys::utsname::uname() else {
-        return false;
-    };
-    let release = uname.release().to_string_lossy();
-    let mut numbers = release
-        .split(|c: char| !c.is_ascii_digit())
-        .map(|n| n.parse().unwrap_or(0_u32));
-    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (5, 17)
 }
 
 /// The Python line that the thread is at; none if the process runs no Python that can be read.

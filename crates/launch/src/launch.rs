@@ -18,6 +18,8 @@ use crate::{Step, sys};
 pub struct Init {
     /// `CLONE_NEW*` flags of the namespaces that it is made in.
     pub namespaces: u64,
+    /// The directory of the cgroup (version 2) that it is made in (`CLONE_INTO_CGROUP`, Linux 5.7).
+    pub cgroup: Option<RawFd>,
     /// What it does before it forks the child.
     pub steps: Vec<Step>,
     /// The uid whose processes are killed when the command has ended: all of them, so nobody else may
@@ -51,10 +53,12 @@ pub enum LaunchError {
     #[error("pipe2: {0}")]
     Pipe(#[source] nix::Error),
     /// The first process could not be made.
-    #[error("clone with namespaces {namespaces:#x}: {source}")]
+    #[error("clone with namespaces {namespaces:#x}{}: {source}", if *.cgroup { " into a cgroup" } else { "" })]
     Clone {
         /// `CLONE_NEW*`.
         namespaces: u64,
+        /// Whether it was to be made in a cgroup.
+        cgroup: bool,
         /// The errno.
         source: nix::Error,
     },
@@ -128,7 +132,12 @@ impl Launch {
             report: report_write.as_raw_fd(),
         };
         let namespaces = self.init.as_ref().map_or(0, |init| init.namespaces);
-        let pid = sys::start(&image).map_err(|source| LaunchError::Clone { namespaces, source })?;
+        let cgroup = self.init.as_ref().is_some_and(|init| init.cgroup.is_some());
+        let pid = sys::start(&image).map_err(|source| LaunchError::Clone {
+            namespaces,
+            cgroup,
+            source,
+        })?;
         drop((go_read, report_write));
         Ok(Started {
             pid: Pid::from_raw(pid),

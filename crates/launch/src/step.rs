@@ -77,6 +77,16 @@ pub enum Step {
     /// `close_range(2)` over everything but these. The pipe to the
     /// supervisor stays open until the exec closes it.
     CloseExcept(Vec<RawFd>),
+    /// Writes `0` to a cgroup's `tasks` file (cgroups(7), version 1): the calling thread joins it. Of all
+    /// ways into a cgroup this one alone takes no lock that waits for other CPUs.
+    JoinCgroup {
+        /// The `tasks` file, open for writing.
+        tasks: RawFd,
+        /// The cgroup's directory, for error messages.
+        path: CString,
+    },
+    /// `unshare(2)`; `flags` are `CLONE_NEW*`.
+    Unshare(u64),
     /// `setsid(2)`: a session without a terminal.
     NewSession,
     /// `umask(2)`.
@@ -136,6 +146,8 @@ impl Step {
             Self::Hostname(_) => "sethostname",
             Self::Dup { .. } => "dup2",
             Self::CloseExcept(_) => "close_range",
+            Self::JoinCgroup { .. } => "cgroup",
+            Self::Unshare(_) => "unshare",
             Self::NewSession => "setsid",
             Self::Umask(_) => "umask",
             Self::Limit { .. } => "prlimit",
@@ -156,6 +168,7 @@ impl Step {
     pub(crate) fn descriptors(&self) -> Vec<RawFd> {
         match self {
             Self::Dup { from, .. } => vec![*from],
+            Self::JoinCgroup { tasks, .. } => vec![*tasks],
             Self::CloseExcept(keep) => keep.clone(),
             Self::LandlockAllow { ruleset, .. } | Self::LandlockEnforce { ruleset } => vec![*ruleset],
             _ => Vec::new(),
@@ -181,6 +194,7 @@ impl Step {
             | Self::File { path, .. }
             | Self::Symlink { path, .. }
             | Self::LandlockAllow { path, .. }
+            | Self::JoinCgroup { path, .. }
             | Self::PivotRoot { new: path, .. } => Some(text(path)),
             Self::Gid(id) | Self::Uid(id) => Some(id.to_string()),
             Self::Hostname(name) => Some(text(name)),

@@ -35,15 +35,34 @@ pub(crate) fn pointers(strings: &[CString]) -> Vec<*const c_char> {
 /// Clones the calling process (in the init's namespaces, if there is an init); the copy runs `image`
 /// and never returns.
 pub(crate) fn start(image: &Image<'_>) -> nix::Result<i32> {
-    let flags = image.init.map_or(0, |init| init.namespaces) as c_long | c_long::from(libc::SIGCHLD);
-    // SAFETY: without CLONE_VM and with a null stack, clone is a fork: the child has its own copy of
-    // all memory. It calls nothing but raw system calls on memory that was made before.
-    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
+    let namespaces = image.init.map_or(0, |init| init.namespaces);
+    let pid = match image.init.and_then(|init| init.cgroup) {
+        Some(cgroup) => clone_into(namespaces, cgroup),
+        None => {
+            let flags = namespaces as c_long | c_long::from(libc::SIGCHLD);
+            // SAFETY: without CLONE_VM and with a null stack, clone is a fork: the child has its own copy
+            // of all memory. It calls nothing but raw system calls on memory that was made before.
+            unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) }
+        }
+    };
     match pid {
         -1 => Err(nix::Error::last()),
         0 => first_process(image),
         pid => Ok(pid as i32),
     }
+}
+
+/// As a fork with these namespaces, whose child is in this cgroup from its first instruction on.
+fn clone_into(namespaces: u64, cgroup: RawFd) -> c_long {
+    /// `CLONE_INTO_CGROUP` (linux/sched.h), which does not fit libc's type.
+    const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+    // SAFETY: an all-zero clone_args is a valid one: no stack, no CLONE_VM, no pointers to write to.
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.flags = namespaces | CLONE_INTO_CGROUP;
+    args.exit_signal = libc::SIGCHLD as u64;
+    args.cgroup = cgroup as u64;
+    // SAFETY: as in `start`; the kernel reads a live local of the size that is given.
+    unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>()) }
 }
 
 /// The first process: waits for the word, then is the init or the child.

@@ -1,9 +1,11 @@
 //! `callgate exec`: runs code under a policy and says how it ended.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use callgate_abi::Arch;
-use callgate_exec::{Io, Lock, Program, Root, Run, Status, Word, run as run_it};
+use callgate_exec::{Input, Io, Lock, Program, Root, Run, Status, Word, run as run_it};
 use callgate_python::interpreter::Interpreter;
 
 use crate::args::{ExecArgs, LockArg};
@@ -21,12 +23,18 @@ pub(crate) fn run(args: &ExecArgs) -> Result<u8, Failure> {
         .map_err(|error| Failure::input(format!("{}: {error}", args.policy)))?;
     let env = input::variables(&args.env)?;
     let (program, root, from_stdin) = program(args)?;
+    let input = match (&args.stdin, from_stdin) {
+        (Some(path), _) => Input::File(Arc::new(input::open(path, "--stdin")?)),
+        (None, true) => Input::Empty,
+        (None, false) => Input::Ours,
+    };
     let mut request = Run {
         tier: args.tier,
-        timeout: args.timeout,
+        timeout: args.limits.timeout,
+        limits: args.limits.limits(),
         env,
         io: if args.json { Io::Capture } else { Io::Inherit },
-        no_input: from_stdin,
+        input,
         ..Run::new(program, root, filter)
     };
     match (args.lock, &request.program) {
@@ -56,7 +64,12 @@ pub(crate) fn run(args: &ExecArgs) -> Result<u8, Failure> {
 
 /// What is run, where, and whether its text came by standard input.
 fn program(args: &ExecArgs) -> Result<(Program, Root, bool), Failure> {
-    let Some(path) = &args.script else {
+    let script = match (&args.script, &args.code) {
+        (Some(path), _) => Some((path.as_path(), None)),
+        (None, Some(code)) => Some((Path::new("<code>"), Some(code.as_bytes().to_vec()))),
+        (None, None) => None,
+    };
+    let Some((path, code)) = script else {
         let name = args
             .rest
             .first()
@@ -87,8 +100,11 @@ fn program(args: &ExecArgs) -> Result<(Program, Root, bool), Failure> {
                 "build a root with one: callgate root build DIR --python PATH".to_owned(),
             ))
         })?;
-        let (code, name) = input::bytes(path)?;
-        let from_stdin = path.as_os_str() == "-";
+        let from_stdin = code.is_none() && path.as_os_str() == "-";
+        let (code, name) = match code {
+            Some(code) => (code, path.display().to_string()),
+            None => input::bytes(path)?,
+        };
         let program = Program::Script {
             executable: python.executable,
             code,
@@ -97,7 +113,10 @@ fn program(args: &ExecArgs) -> Result<(Program, Root, bool), Failure> {
         };
         return Ok((program, Root::Directory(dir.clone()), from_stdin));
     }
-    let script = input::script(path, &args.python)?;
+    let script = match code {
+        Some(code) => input::script_of(code, path.display().to_string(), &args.python)?,
+        None => input::script(path, &args.python)?,
+    };
     let program = Program::Script {
         executable: script.interpreter.executable.clone(),
         code: script.code,

@@ -1,7 +1,7 @@
 //! What is said of a run, below its own output and on standard error.
 
 use callgate_abi::Syscall;
-use callgate_exec::{Outcome, Remedy, Status};
+use callgate_exec::{LimitHit, Outcome, Remedy, Status};
 use callgate_policy::Policy;
 
 use crate::terminal::{BOLD, BOLD_RED, DIM, GREEN, YELLOW, escape};
@@ -26,7 +26,9 @@ pub(crate) fn add_remedy(outcome: &mut Outcome, policy: &Policy, source: &str) {
 /// Prints the report.
 pub(crate) fn print(outcome: &Outcome) {
     let usage = &outcome.usage;
-    let mib = usage.max_rss_bytes as f64 / (1 << 20) as f64;
+    // Of all processes together, if that is known; else of the greatest one.
+    let memory = usage.memory_peak_bytes.unwrap_or(usage.max_rss_bytes);
+    let mib = memory as f64 / (1 << 20) as f64;
     let used = format!("{} ms, {} ms cpu, {mib:.1} MiB", usage.wall_ms, usage.cpu_ms);
     match outcome.status {
         Status::SetupFailed => {
@@ -46,18 +48,58 @@ pub(crate) fn print(outcome: &Outcome) {
         }
         Status::Timeout => anstream::eprintln!("{BOLD_RED}killed at the time limit{BOLD_RED:#} after {used}"),
         Status::Oom => anstream::eprintln!("{BOLD_RED}out of memory{BOLD_RED:#} after {used}"),
+        Status::Cpu => {
+            anstream::eprintln!("{BOLD_RED}killed at the limit of CPU time{BOLD_RED:#} after {used}")
+        }
         Status::Signaled | Status::Violation => {
             let signal = outcome.signal.as_deref().unwrap_or("a signal");
             anstream::eprintln!("{BOLD_RED}killed by {signal}{BOLD_RED:#} after {used}");
         }
     }
     violation(outcome);
+    if let Some(limit) = &outcome.limit {
+        anstream::eprintln!("  {}", mend(limit));
+    }
+    for stream in &outcome.truncated {
+        anstream::eprintln!("{YELLOW}cut:{YELLOW:#} {stream} is longer than --output-limit allows");
+    }
     if let Some(tier) = outcome.tier {
         anstream::eprintln!("{DIM}tier {tier}: {}{DIM:#}", outcome.layers.join(", "));
+    }
+    for missing in &outcome.missing {
+        anstream::eprintln!("{YELLOW}missing layer:{YELLOW:#} {}", escape(missing));
     }
     for note in &outcome.notes {
         anstream::eprintln!("{DIM}note: {}{DIM:#}", escape(note));
     }
+}
+
+/// Which limit ended the run, and how to raise it.
+fn mend(limit: &LimitHit) -> String {
+    let doubled = limit.value.saturating_mul(2);
+    let (was, more) = match limit.unit.as_str() {
+        "bytes" => (size(limit.value), size(doubled)),
+        _ => (seconds(limit.value), seconds(doubled)),
+    };
+    format!(
+        "the limit was --{} {was}; to raise it: --{} {more}",
+        limit.name, limit.name
+    )
+}
+
+/// Bytes as the options take them.
+fn size(bytes: u64) -> String {
+    let units = [(1 << 30, "G"), (1 << 20, "M"), (1 << 10, "K")];
+    let fits = units.iter().find(|(unit, _)| bytes % unit == 0);
+    fits.map_or_else(
+        || bytes.to_string(),
+        |(unit, name)| format!("{}{name}", bytes / unit),
+    )
+}
+
+/// Milliseconds as the options take them.
+fn seconds(millis: u64) -> String {
+    (millis as f64 / 1000.0).to_string()
 }
 
 /// Prints what was refused, where, and how to allow it.

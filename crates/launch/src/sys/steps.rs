@@ -112,6 +112,12 @@ pub(super) fn run(step: &Step, pipe: RawFd) -> Result<(), i32> {
                 checked(c_long::from(libc::dup2(*from, *to)))?;
             }
             Step::CloseExcept(keep) => return close_except(keep, &[pipe]),
+            Step::JoinCgroup { tasks, .. } => {
+                checked(libc::write(*tasks, c"0".as_ptr().cast(), 1) as c_long)?;
+            }
+            Step::Unshare(flags) => {
+                checked(c_long::from(libc::unshare(*flags as c_int)))?;
+            }
             Step::NewSession => {
                 checked(c_long::from(libc::setsid()))?;
             }

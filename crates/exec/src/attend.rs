@@ -1,0 +1,176 @@
+//! Attends a run from its first process to its end: attaches, gives the word, keeps the limits of time.
+
+use std::io;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use callgate_launch::{Reports, Started};
+use callgate_tracee::{Options, Stopper, TraceeError, Tracer};
+use nix::errno::Errno;
+use nix::sys::wait::waitpid;
+
+use crate::cgroup::CpuClock;
+use crate::outcome::SetUpFailure;
+use crate::run::{Program, Run, Word, system};
+use crate::supervise::{Seen, Watch};
+use crate::tier::Tier;
+
+/// What is known of a run when it is over.
+#[derive(Debug, Default)]
+pub(crate) struct Attended {
+    /// What was seen from outside.
+    pub(crate) seen: Seen,
+    /// What its own processes reported.
+    pub(crate) reports: Reports,
+    /// Why it was stopped, if it was: a [`Word`].
+    pub(crate) word: Option<u32>,
+}
+
+/// How long the CPU time is left unread at the most, and at the least.
+const LONGEST: Duration = Duration::from_millis(200);
+const SHORTEST: Duration = Duration::from_millis(2);
+
+/// The limits of time, kept by a thread of ours.
+struct Watchdog {
+    process: Stopper,
+    /// When to end the run.
+    deadline: Option<Instant>,
+    /// Its clock, and how much of it the run may use.
+    cpu: Option<(CpuClock, Duration)>,
+    /// How many CPUs can use up time at once.
+    cpus: u32,
+}
+
+impl Watchdog {
+    /// Waits for the run's end or for a limit.
+    fn watch(self, ended: &mpsc::Receiver<()>) {
+        loop {
+            let mut wait = match self.deadline {
+                Some(deadline) => deadline.saturating_duration_since(Instant::now()),
+                None => Duration::MAX,
+            };
+            if wait.is_zero() {
+                return self.process.stop(Word::Timeout as u32);
+            }
+            if let Some((clock, limit)) = &self.cpu {
+                // One that can't be read any more belongs to a cgroup that is gone.
+                let Some(left) = clock.read().map(|used| limit.saturating_sub(used)) else {
+                    return;
+                };
+                if left.is_zero() {
+                    return self.process.stop(Word::Cpu as u32);
+                }
+                wait = wait.min((left / self.cpus).clamp(SHORTEST, LONGEST));
+            }
+            if ended.recv_timeout(wait) != Err(mpsc::RecvTimeoutError::Timeout) {
+                return;
+            }
+        }
+    }
+}
+
+/// Watches the run to its end.
+pub(crate) fn attend(
+    run: &Run,
+    tier: Tier,
+    clock: Option<CpuClock>,
+    mut process: Started,
+    handed_over: impl FnOnce(),
+    started: impl FnOnce(Stopper),
+) -> Result<Attended, SetUpFailure> {
+    let init = process.pid();
+    let mut tracer = match Tracer::seize(init.as_raw(), Options::SUPERVISE) {
+        Ok(tracer) => tracer,
+        Err(error) => {
+            // It waits for a word from us, and ends without one.
+            drop(process);
+            let _ = waitpid(init, None);
+            return Err(tracing(&error));
+        }
+    };
+    let mapped = match tier {
+        Tier::Unprivileged => map_ids(init.as_raw()),
+        Tier::Full | Tier::Container => Ok(()),
+    };
+    // An init that is gone already says so in its report; one without its ids gets no word, and ends.
+    let process = match &mapped {
+        Ok(()) => {
+            let _ = process.go();
+            Some(process)
+        }
+        Err(_) => {
+            drop(process);
+            None
+        }
+    };
+    // The children have their own copies; with ours open the streams would never end.
+    handed_over();
+    let (done, ended) = mpsc::channel::<()>();
+    let mut ended = Some(ended);
+    let mut started = Some(started);
+    let mut stopper = None;
+    let mut cpu = run.limits.cpu.and_then(|limit| Some((clock?, limit)));
+    let mut on_command = |pid: i32| {
+        let handle = Stopper::new(pid)?;
+        first_to_go(pid);
+        if let (Some(ended), true) = (ended.take(), run.timeout.is_some() || cpu.is_some()) {
+            let watchdog = Watchdog {
+                process: handle.clone(),
+                deadline: run.timeout.and_then(|limit| Instant::now().checked_add(limit)),
+                cpu: cpu.take(),
+                cpus: thread::available_parallelism().map_or(1, |n| n.get() as u32),
+            };
+            thread::Builder::new()
+                .spawn(move || watchdog.watch(&ended))
+                .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
+        }
+        if let Some(started) = started.take() {
+            started(handle.clone());
+        }
+        stopper = Some(handle);
+        Ok(())
+    };
+    let watch = Watch::new(
+        init.as_raw(),
+        run.lock,
+        matches!(run.program, Program::Script { .. }),
+        &run.filter,
+        &mut on_command,
+    );
+    let seen = watch.follow(&mut tracer).map_err(|e| tracing(&e))?;
+    drop(done);
+    mapped.map_err(system("writing uid_map"))?;
+    let reports = match process {
+        Some(process) => process.reports().map_err(system("reading the report"))?,
+        None => Reports::default(),
+    };
+    Ok(Attended {
+        seen,
+        reports,
+        word: stopper.and_then(|handle| handle.word()),
+    })
+}
+
+/// When memory is short, in the run's cgroup or on the whole host, the code goes first: neither its init,
+/// which ends and reaps the rest, nor anybody else (proc_pid_oom_score_adj(5)).
+fn first_to_go(command: i32) {
+    // Raising it needs no privilege. A command that is gone already needs it no more.
+    let _ = std::fs::write(format!("/proc/{command}/oom_score_adj"), "1000");
+}
+
+/// Maps our own ids into a new user namespace, as themselves (user_namespaces(7)).
+fn map_ids(init: i32) -> io::Result<()> {
+    let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
+    std::fs::write(format!("/proc/{init}/setgroups"), "deny")?;
+    std::fs::write(format!("/proc/{init}/uid_map"), format!("{uid} {uid} 1"))?;
+    std::fs::write(format!("/proc/{init}/gid_map"), format!("{gid} {gid} 1"))
+}
+
+fn tracing(error: &TraceeError) -> SetUpFailure {
+    SetUpFailure {
+        step: "ptrace".to_owned(),
+        error: error.to_string(),
+        advice: None,
+    }
+}

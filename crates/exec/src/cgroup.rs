@@ -1,0 +1,162 @@
+//! The cgroup layer: limits over all processes of a run together, and what they used (cgroups(7)).
+//!
+//! The run's first process is made in the cgroup (version 2, `CLONE_INTO_CGROUP`) or joins it as its
+//! first step (version 1), so that nothing of the run is ever outside. The cgroup lies beside or below
+//! our own, so that the limits that hold for us hold for the run too.
+//!
+//! Plain file operations, and not a crate: cgroups-rs 0.5 brings D-Bus (zbus, 180 packages in all) and a
+//! second nix, writes pids where only `0` and `CLONE_INTO_CGROUP` are quick, and knows neither
+//! `cgroup.kill` nor who owns what is left over.
+
+mod directory;
+mod readings;
+mod whereabouts;
+
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+
+use callgate_launch::Step;
+
+use self::directory::{Directory, sweep};
+pub(crate) use self::readings::{CpuClock, Readings};
+use self::whereabouts::{Whereabouts, look};
+use crate::limits::Limits;
+use crate::setup::path;
+
+/// Why there is no cgroup for a run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Absent {
+    /// No cgroup file system with the controllers of memory and pids.
+    #[error("{0}")]
+    NotMounted(String),
+    /// It is there, but we may not use it, or it lacks a file.
+    #[error("{at}: {error}")]
+    Refused { at: String, error: String },
+}
+
+/// A run's cgroup. It is removed, with whatever is in it, when this value goes.
+pub(crate) struct Cgroup {
+    kind: Kind,
+    /// The `tasks` files by which a process joins (version 1).
+    tasks: Vec<OwnedFd>,
+}
+
+enum Kind {
+    V1 {
+        memory: Directory,
+        pids: Directory,
+        cpu: Option<Directory>,
+    },
+    V2(Directory),
+}
+
+impl Cgroup {
+    /// Removes what ended supervisors left, then makes a cgroup with these limits.
+    pub(crate) fn new(uid: u32, limits: &Limits) -> Result<Self, Absent> {
+        let whereabouts = look()?;
+        for parent in whereabouts.parents() {
+            sweep(parent);
+        }
+        let kind = match &whereabouts {
+            Whereabouts::V1 { memory, pids, cpu } => Kind::V1 {
+                memory: Directory::new(memory, uid)?,
+                pids: Directory::new(pids, uid)?,
+                cpu: cpu.as_ref().map(|cpu| Directory::new(cpu, uid)).transpose()?,
+            },
+            Whereabouts::V2(parent) => Kind::V2(Directory::new(parent, uid)?),
+        };
+        let mut cgroup = Self {
+            kind,
+            tasks: Vec::new(),
+        };
+        cgroup.limit(limits)?;
+        if let Kind::V1 { .. } = cgroup.kind {
+            cgroup.tasks = cgroup
+                .directories()
+                .map(|directory| directory.open_to_write("tasks"))
+                .collect::<Result<_, _>>()?;
+        }
+        Ok(cgroup)
+    }
+
+    fn limit(&self, limits: &Limits) -> Result<(), Absent> {
+        // The init is in it too, and is none of the code's processes.
+        let pids = (limits.pids + 1).to_string();
+        match &self.kind {
+            Kind::V1 { memory, pids: at, .. } => {
+                at.write("pids.max", &pids)?;
+                if let Some(bytes) = limits.memory {
+                    memory.write("memory.limit_in_bytes", &bytes.to_string())?;
+                    // With swap; the file is not there where swap is not accounted for.
+                    memory.write_if_there("memory.memsw.limit_in_bytes", &bytes.to_string())?;
+                }
+            }
+            Kind::V2(at) => {
+                at.write("pids.max", &pids)?;
+                if let Some(bytes) = limits.memory {
+                    at.write("memory.max", &bytes.to_string())?;
+                    at.write_if_there("memory.swap.max", "0")?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The steps of the run's first process.
+    pub(crate) fn steps(&self) -> Vec<Step> {
+        let join = |(tasks, directory): (&OwnedFd, &Directory)| Step::JoinCgroup {
+            tasks: tasks.as_raw_fd(),
+            path: path(directory.path()),
+        };
+        self.tasks.iter().zip(self.directories()).map(join).collect()
+    }
+
+    /// Where the run's first process has to be made, if not by steps.
+    pub(crate) fn descriptor(&self) -> Option<RawFd> {
+        match &self.kind {
+            Kind::V1 { .. } => None,
+            Kind::V2(at) => Some(at.as_raw_fd()),
+        }
+    }
+
+    /// The layer's name, with the version of the kernel's interface.
+    pub(crate) fn name(&self) -> &'static str {
+        match &self.kind {
+            Kind::V1 { .. } => "cgroup (v1)",
+            Kind::V2(_) => "cgroup (v2)",
+        }
+    }
+
+    /// A clock of the CPU time that all processes together have used; none where it is not accounted for.
+    pub(crate) fn clock(&self) -> Option<CpuClock> {
+        match &self.kind {
+            Kind::V1 { cpu, .. } => CpuClock::v1(cpu.as_ref()?),
+            Kind::V2(at) => CpuClock::v2(at),
+        }
+    }
+
+    /// What was used and which limits were hit.
+    pub(crate) fn readings(&self) -> Readings {
+        match &self.kind {
+            Kind::V1 { memory, pids, .. } => Readings::v1(memory, pids, self.clock()),
+            Kind::V2(at) => Readings::v2(at, self.clock()),
+        }
+    }
+
+    fn directories(&self) -> impl Iterator<Item = &Directory> {
+        let (first, second, third) = match &self.kind {
+            Kind::V1 { memory, pids, cpu } => (memory, Some(pids), cpu.as_ref()),
+            Kind::V2(at) => (at, None, None),
+        };
+        [Some(first), second, third].into_iter().flatten()
+    }
+
+    /// Where it is, for people.
+    pub(crate) fn place(&self) -> String {
+        let names: Vec<String> = self
+            .directories()
+            .filter_map(|directory| directory.path().parent())
+            .map(|parent| parent.display().to_string())
+            .collect();
+        names.join(", ")
+    }
+}
