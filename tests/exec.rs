@@ -5,11 +5,18 @@
 //! - [`violations`]: refused calls, by every action and from every kind of thread and process;
 //! - [`lock`]: from when the policy is in force;
 //! - [`lifetime`]: time limits, killed supervisors, what is left behind;
+//! - [`limits`]: what a run may use, how it is told that it used it up, and what it is without a cgroup;
+//! - [`abuse`]: hostile programs, each with its safe outcome, at every tier ([`places`]);
+//! - [`leaks`]: many runs in a row and side by side leave nothing, and what a killed one left is swept;
 //! - [`python`]: the standard library under the shipped policy `python`;
 //! - [`tiers`]: the isolation layers, by privilege.
 
+mod abuse;
+mod leaks;
 mod lifetime;
+mod limits;
 mod lock;
+pub mod places;
 mod python;
 mod sight;
 mod streams;

@@ -1,36 +1,13 @@
 //! The tiers: which layers a run has, by what its supervisor may do; never lowered silently.
 
-use std::os::unix::fs::{PermissionsExt, chown};
-use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::Command;
 
 use serde_json::{Value, json};
 
 use super::lifetime::CLINGING;
-use super::{feed, interpreter, marked, outcome, outcome_of, policy, printed, rule, unique};
-use crate::support::{CALLGATE, available, root, said, scratch, tool};
-
-/// The capabilities of a plain `docker run`.
-const DOCKER: &str = "-all,+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,+net_bind_service,\
-                      +net_raw,+sys_chroot,+mknod,+audit_write,+setfcap";
-
-/// `callgate exec --json FLAGS… -` with no more capabilities than these.
-fn confined(capabilities: &str, flags: &[&str], code: &str) -> Output {
-    let mut command = Command::new("setpriv");
-    command
-        .args([
-            "--bounding-set",
-            capabilities,
-            CALLGATE,
-            "exec",
-            "--json",
-            "--python",
-            interpreter(),
-        ])
-        .args(flags)
-        .arg("-");
-    feed(&mut command, code.as_bytes())
-}
+use super::places::{DOCKER, Ordinary, UID, confined};
+use super::{marked, outcome, outcome_of, policy, printed, rule, unique};
+use crate::support::{available, root, said, scratch, tool};
 
 #[test]
 fn tier_full_has_every_layer() {
@@ -51,6 +28,7 @@ fn tier_full_has_every_layer() {
         "ipc",
         "uts",
         "pivot_root",
+        "cgroup (v",
         "rlimits",
         "uid 65",
         "no capabilities",
@@ -171,50 +149,13 @@ fn a_time_limit_ends_every_process_without_a_pid_namespace_too() {
     assert_eq!(marked(&mark), [""; 0]);
 }
 
-/// What an ordinary user needs: a copy of the binary that it may read, and a home of its own.
-struct Ordinary {
-    dir: tempfile::TempDir,
-    callgate: PathBuf,
-}
-
-const UID: u32 = 61_234;
-
-impl Ordinary {
-    fn new() -> Self {
-        let dir = scratch();
-        std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
-        let callgate = dir.path().join("callgate");
-        std::fs::copy(CALLGATE, &callgate).unwrap();
-        let home = dir.path().join("home");
-        std::fs::create_dir(&home).unwrap();
-        chown(&home, Some(UID), Some(UID)).unwrap();
-        Self { dir, callgate }
-    }
-
-    fn exec(&self, flags: &[&str], code: &str) -> Output {
-        let id = UID.to_string();
-        let home = self.dir.path().join("home");
-        let mut command = Command::new("setpriv");
-        command
-            .args(["--reuid", &id, "--regid", &id, "--clear-groups"])
-            .arg(&self.callgate)
-            .args(["exec", "--json", "--python", "/usr/bin/python3"])
-            .args(flags)
-            .arg("-")
-            .current_dir("/")
-            .env("HOME", &home)
-            .env("XDG_CACHE_HOME", home.join(".cache"));
-        feed(&mut command, code.as_bytes())
-    }
-}
-
 #[test]
 fn an_ordinary_user_gets_the_tier_unprivileged() {
     if !available("root", root().and_then(|()| tool("setpriv"))) {
         return;
     }
     let user = Ordinary::new();
-    let policy = policy(user.dir.path(), &json!([rule("KILL_PROCESS", &["setpriority"])]));
+    let policy = policy(user.dir(), &json!([rule("KILL_PROCESS", &["setpriority"])]));
     let mark = unique("mark");
     let variable = format!("MARK={mark}");
     let code = "

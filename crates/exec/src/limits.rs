@@ -46,10 +46,9 @@ impl Limits {
     /// How much of a captured stream is kept if nothing else is asked for, in bytes.
     pub const CAPTURED: u64 = 16 << 20;
 
-    /// The steps that set what each process may use. `in_cgroup`: memory is limited there.
-    /// `counts_processes` is false where the uid has processes that are not part of the run and would be
-    /// counted as well.
-    pub(crate) fn steps(&self, in_cgroup: bool, counts_processes: bool) -> Vec<Step> {
+    /// The steps that set what each process may use. `in_cgroup`: memory is limited there. `pids` is the
+    /// limit on the uid's processes, if it can be had.
+    pub(crate) fn steps(&self, in_cgroup: bool, pids: Option<u64>) -> Vec<Step> {
         let mut limits = vec![
             // No core dumps: 0 would still dump into a program's pipe (/proc/sys/kernel/core_pattern); 1
             // is the kernel's word for neither (fs/coredump.c).
@@ -59,21 +58,27 @@ impl Limits {
             (libc::RLIMIT_MEMLOCK, 64 << 10),
             (libc::RLIMIT_MSGQUEUE, 0),
         ];
-        if counts_processes {
-            limits.push((libc::RLIMIT_NPROC, self.pids));
-        }
-        if let Some(cpu) = self.cpu {
-            // Whole seconds. With a cgroup the supervisor comes first; this holds if it can't.
-            let spare = if in_cgroup { 1 } else { 0 };
-            limits.push((libc::RLIMIT_CPU, cpu.as_secs_f64().ceil() as u64 + spare));
-        }
+        limits.extend(pids.map(|pids| (libc::RLIMIT_NPROC, pids)));
         if let (Some(memory), false) = (self.memory, in_cgroup) {
             limits.push((libc::RLIMIT_DATA, memory));
         }
-        limits
-            .into_iter()
-            .map(|(resource, value)| Step::Limit { resource, value })
-            .collect()
+        let alike = |(resource, value)| Step::Limit {
+            resource,
+            soft: value,
+            hard: value,
+        };
+        let mut steps: Vec<Step> = limits.into_iter().map(alike).collect();
+        if let Some(cpu) = self.cpu {
+            // Whole seconds. With a cgroup the supervisor comes first; this holds if it can't. The soft limit
+            // kills by a signal of its own, which can be ignored; the hard one can't.
+            let soft = cpu.as_secs_f64().ceil() as u64 + u64::from(in_cgroup);
+            steps.push(Step::Limit {
+                resource: libc::RLIMIT_CPU,
+                soft,
+                hard: soft + 1,
+            });
+        }
+        steps
     }
 
     /// The size of a scratch directory as tmpfs(5) takes it: its inodes are bounded too, by one for each

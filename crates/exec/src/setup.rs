@@ -130,9 +130,7 @@ impl SetUp<'_> {
         }
         steps.push(Step::Chdir(text(self.work_directory())));
         steps.push(Step::Umask(0o022));
-        // A user namespace counts its own processes (Linux 5.14), and what it counts are the user's before.
-        let counts_processes = self.tier != Tier::Unprivileged || kernel::at_least(5, 14);
-        steps.extend(self.limits.steps(self.cgroup.is_some(), counts_processes));
+        steps.extend(self.limits.steps(self.cgroup.is_some(), self.process_limit()));
         layers.push(match self.cgroup {
             Some(_) => "rlimits".to_owned(),
             None => "rlimits (memory and CPU time per process)".to_owned(),
@@ -180,6 +178,19 @@ impl SetUp<'_> {
             Lock::Exec => "seccomp from the exec".to_owned(),
         });
         Ready { init, steps, layers }
+    }
+
+    /// How many processes the run's uid may have, if its own can be told from others.
+    fn process_limit(&self) -> Option<u64> {
+        let pids = self.limits.pids;
+        match (self.tier, self.cgroup) {
+            // The cgroup is to refuse first, because it counts how often it did.
+            (Tier::Full | Tier::Container, Some(_)) => Some(pids + 1),
+            (Tier::Full | Tier::Container, None) => Some(pids),
+            // A user namespace counts its own processes, and the init is one of them (Linux 5.14). Before,
+            // all processes of the user counted.
+            (Tier::Unprivileged, _) => kernel::at_least(5, 14).then_some(pids + 1),
+        }
     }
 
     /// Where the code starts: the scratch directory, if the root has one.

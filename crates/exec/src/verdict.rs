@@ -51,8 +51,11 @@ pub(crate) fn judge(run: &Run, attended: &Attended, readings: &Readings) -> Resu
     }
     let mut outcome = match seen.end {
         _ if limit == Some(Limit::Time) => Outcome::new(Status::Timeout, 124),
-        _ if limit.is_some() => Outcome {
-            signal: Some("SIGKILL".to_owned()),
+        end if limit.is_some() => Outcome {
+            signal: Some(match end {
+                Some(End::Killed(signal)) => signal_name(signal),
+                _ => "SIGKILL".to_owned(),
+            }),
             ..Outcome::new(
                 if limit == Some(Limit::Cpu) {
                     Status::Cpu
@@ -140,7 +143,11 @@ fn limit_hit(run: &Run, attended: &Attended, readings: &Readings) -> Option<Limi
     let Attended { seen, reports, word } = attended;
     // Without a supervised clock the kernel ends a process at its own limit of CPU time.
     let used = reports.usage.unwrap_or_default().cpu;
-    let used_up = || run.limits.cpu.is_some_and(|limit| used >= limit);
+    let used_up = || match (run.limits.cpu, seen.end) {
+        (Some(_), Some(End::Killed(libc::SIGXCPU))) => true,
+        (Some(limit), _) => used >= limit,
+        (None, _) => false,
+    };
     let by_kernel = matches!(seen.end, Some(End::Killed(libc::SIGXCPU | libc::SIGKILL)));
     match word {
         _ if !stopped(seen) && !by_kernel => None,
@@ -148,7 +155,7 @@ fn limit_hit(run: &Run, attended: &Attended, readings: &Readings) -> Option<Limi
         Some(word) if *word == Word::Cpu as u32 => Some(Limit::Cpu),
         Some(_) => None,
         None if readings.oom_kills > 0 && stopped(seen) => Some(Limit::Memory),
-        None if by_kernel && used_up() => Some(Limit::Cpu),
+        None if used_up() => Some(Limit::Cpu),
         None => None,
     }
 }

@@ -91,12 +91,14 @@ pub enum Step {
     NewSession,
     /// `umask(2)`.
     Umask(u32),
-    /// `prlimit(2)`: soft and hard limit alike; `resource` is `RLIMIT_*`.
+    /// `prlimit(2)`; the limits are in the resource's unit (bytes, seconds, processes).
     Limit {
         /// `RLIMIT_*`.
         resource: u32,
-        /// In the resource's unit (bytes, seconds, processes).
-        value: u64,
+        /// What the process is held to.
+        soft: u64,
+        /// How far it may raise that itself.
+        hard: u64,
     },
     /// `prctl(PR_SET_PDEATHSIG, SIGKILL)`: end when the parent's thread ends.
     DieWithParent,

@@ -46,18 +46,14 @@ pub(crate) fn look() -> Result<Whereabouts, Absent> {
         mount.find(&own_path(&own, Some(controller))?)
     };
     if let (Some(memory), Some(pids)) = (v1("memory"), v1("pids")) {
-        let mut cpu = v1("cpuacct");
-        // Mounted together, they are one directory.
-        if cpu.as_ref() == Some(&memory) || cpu.as_ref() == Some(&pids) || memory == pids {
-            cpu = None;
+        // Mounted together, they are one directory, and a cgroup is made in it for each: the last that is
+        // joined would be the only one that limits.
+        let cpu = v1("cpuacct").filter(|cpu| *cpu != memory && *cpu != pids);
+        if memory == pids {
+            let why = "memory and pids are mounted as one hierarchy of version 1, which is not provided for";
+            return Err(Absent::NotMounted(why.to_owned()));
         }
-        return if memory == pids {
-            Err(Absent::NotMounted(
-                "memory and pids are one hierarchy of version 1, which is not known here".to_owned(),
-            ))
-        } else {
-            Ok(Whereabouts::V1 { memory, pids, cpu })
-        };
+        return Ok(Whereabouts::V1 { memory, pids, cpu });
     }
     let unified = mounts.iter().find(|mount| mount.kind == "cgroup2");
     let place = unified.and_then(|mount| Some((mount, mount.find(&own_path(&own, None)?)?)));
@@ -79,9 +75,10 @@ fn distributor(own: &Path, top: &Path) -> Result<PathBuf, Absent> {
             .iter()
             .all(|wanted| text.split_whitespace().any(|word| word == *wanted))
     };
-    if !has_both(&own.join("cgroup.controllers")) {
+    let there = top.join("cgroup.controllers");
+    if !has_both(&there) {
         return Err(Absent::Refused {
-            at: own.join("cgroup.controllers").display().to_string(),
+            at: there.display().to_string(),
             error: "the controllers memory and pids are not there".to_owned(),
         });
     }

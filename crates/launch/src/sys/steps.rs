@@ -125,10 +125,10 @@ pub(super) fn run(step: &Step, pipe: RawFd) -> Result<(), i32> {
                 // The raw call: libc's type has no room for a refusal.
                 checked(libc::syscall(libc::SYS_umask, *mask))?;
             }
-            Step::Limit { resource, value } => {
+            Step::Limit { resource, soft, hard } => {
                 let limit = libc::rlimit64 {
-                    rlim_cur: *value,
-                    rlim_max: *value,
+                    rlim_cur: *soft,
+                    rlim_max: *hard,
                 };
                 checked(libc::syscall(
                     libc::SYS_prlimit64,

@@ -1,0 +1,153 @@
+//! Where code is run at each tier: as root, with what a plain container has, as an ordinary user.
+
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use super::{feed, interpreter, outcome_of};
+use crate::support::{CALLGATE, available, callgate, root, scratch, tool};
+
+/// The capabilities of a plain `docker run`.
+pub const DOCKER: &str = "-all,+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,+net_bind_service,\
+                          +net_raw,+sys_chroot,+mknod,+audit_write,+setfcap";
+
+/// `callgate exec --json FLAGS… -` with no more capabilities than these.
+pub fn confined(capabilities: &str, flags: &[&str], code: &str) -> Output {
+    let mut command = Command::new("setpriv");
+    command
+        .args([
+            "--bounding-set",
+            capabilities,
+            CALLGATE,
+            "exec",
+            "--json",
+            "--python",
+            interpreter(),
+        ])
+        .args(flags)
+        .arg("-");
+    feed(&mut command, code.as_bytes())
+}
+
+/// What an ordinary user needs: a copy of the binary that it may read, and a home of its own.
+pub struct Ordinary {
+    dir: tempfile::TempDir,
+    callgate: PathBuf,
+}
+
+/// Whom nobody else is.
+pub const UID: u32 = 61_234;
+
+impl Ordinary {
+    pub fn new() -> Self {
+        let dir = scratch();
+        std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        let callgate = dir.path().join("callgate");
+        std::fs::copy(CALLGATE, &callgate).unwrap();
+        let home = dir.path().join("home");
+        std::fs::create_dir(&home).unwrap();
+        chown(&home, Some(UID), Some(UID)).unwrap();
+        Self { dir, callgate }
+    }
+
+    /// A directory that it may read.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// `callgate exec --json FLAGS… -` as this user.
+    pub fn command(&self, flags: &[&str]) -> Command {
+        let id = UID.to_string();
+        let home = self.dir.path().join("home");
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--reuid", &id, "--regid", &id, "--clear-groups"])
+            .arg(&self.callgate)
+            .args(["exec", "--json", "--python", "/usr/bin/python3"])
+            .args(flags)
+            .arg("-")
+            .current_dir("/")
+            .env("HOME", &home)
+            .env("XDG_CACHE_HOME", home.join(".cache"));
+        command
+    }
+
+    pub fn exec(&self, flags: &[&str], code: &str) -> Output {
+        feed(&mut self.command(flags), code.as_bytes())
+    }
+}
+
+/// A tier, and who asks for it where.
+pub enum Place {
+    /// The superuser on a host.
+    Full,
+    /// The superuser in a plain container: Docker's capabilities, no cgroup that could be written to.
+    Container,
+    /// An ordinary user.
+    Unprivileged(Ordinary),
+}
+
+impl Place {
+    /// Every tier; none where this machine can't be all three places.
+    pub fn all() -> Vec<Self> {
+        let needs = root()
+            .and_then(|()| tool("setpriv"))
+            .and_then(|()| tool("unshare"));
+        if !available("root", needs) {
+            return Vec::new();
+        }
+        vec![Self::Full, Self::Container, Self::Unprivileged(Ordinary::new())]
+    }
+
+    pub fn tier(&self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Container => "container",
+            Self::Unprivileged(_) => "unprivileged",
+        }
+    }
+
+    /// `callgate exec --json --tier TIER FLAGS… -`, there.
+    pub fn command(&self, flags: &[&str]) -> Command {
+        let flags: Vec<&str> = ["--tier", self.tier()].iter().chain(flags).copied().collect();
+        match self {
+            Self::Full => callgate(
+                ["exec", "--json", "--python", "/usr/bin/python3"]
+                    .iter()
+                    .chain(&flags)
+                    .chain(&["-"]),
+            ),
+            Self::Container => {
+                let line = "mount -t tmpfs tmpfs /sys/fs/cgroup && exec \"$@\"";
+                let mut command = Command::new("unshare");
+                command
+                    .args([
+                        "--mount",
+                        "sh",
+                        "-ec",
+                        line,
+                        "sh",
+                        "setpriv",
+                        "--bounding-set",
+                        DOCKER,
+                    ])
+                    .args([CALLGATE, "exec", "--json", "--python", "/usr/bin/python3"])
+                    .args(flags)
+                    .arg("-");
+                command
+            }
+            Self::Unprivileged(user) => user.command(&flags),
+        }
+    }
+
+    /// The outcome of this code, there.
+    pub fn outcome(&self, flags: &[&str], code: &str) -> Value {
+        let outcome = outcome_of(&feed(&mut self.command(flags), code.as_bytes()));
+        if outcome["status"] != "setup_failed" {
+            assert_eq!(outcome["tier"], self.tier(), "{outcome:#}");
+        }
+        outcome
+    }
+}
