@@ -128,7 +128,7 @@ fn many_runs_leave_nothing() {
     assert_eq!(names(&temporary), BTreeSet::new());
     assert_eq!(ipc(), 0);
     let kept: Vec<PathBuf> = cgroups().into_iter().filter(|at| nobodys(at)).collect();
-    assert_eq!(kept, [PathBuf::new(); 0]);
+    assert!(kept.is_empty(), "{kept:?}");
     assert!(names(Path::new("/run/callgate")).is_superset(&run));
 }
 
@@ -191,7 +191,7 @@ fn what_a_killed_supervisor_left_is_swept_at_the_next_start_and_what_others_have
     );
     drop(other.stdin.take());
     assert!(other.wait().unwrap().success());
-    assert_eq!(cgroups_of(other.id()), [PathBuf::new(); 0]);
+    assert!(cgroups_of(other.id()).is_empty());
 }
 
 #[test]

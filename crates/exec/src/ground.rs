@@ -14,6 +14,7 @@ use crate::facilities;
 use crate::ipc;
 use crate::outcome::{SetUpFailure, Unready, causes};
 use crate::run::{Root, Run};
+use crate::scratch;
 use crate::setup::Ground;
 use crate::tier::{Tier, TierChoice};
 use crate::uid::Claim;
@@ -230,14 +231,7 @@ fn directory_name(main: &Path) -> String {
 fn empty_scratch(dir: &Path) -> io::Result<()> {
     for at in crate::mounted::scratch_of(dir) {
         let at = dir.join(at.strip_prefix("/").unwrap_or(&at));
-        for entry in std::fs::read_dir(at)? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                std::fs::remove_dir_all(entry.path())?;
-            } else {
-                std::fs::remove_file(entry.path())?;
-            }
-        }
+        scratch::empty(&at)?;
     }
     Ok(())
 }

@@ -42,6 +42,7 @@ mod lock;
 mod mounted;
 mod outcome;
 mod run;
+mod scratch;
 mod setup;
 mod supervise;
 mod sys;
