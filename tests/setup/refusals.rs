@@ -71,6 +71,7 @@ fn cases() -> Vec<Case> {
             &[(0, libc::PR_SET_CHILD_SUBREAPER as u32)],
             &["prctl(PR_SET_CHILD_SUBREAPER)", "EPERM"],
         ),
+        case(libc::SYS_unshare, &[], &["unshare: EPERM", "CAP_SYS_ADMIN"]),
         case(libc::SYS_setsid, &[], &["setsid: EPERM"]),
         case(
             libc::SYS_pivot_root,
