@@ -2,7 +2,7 @@
 //!
 //! Terms: the *probe* is the program whose needs are asked, a Python script or any command; the
 //! *startup* phase ends at the first line of a script (the prelude's marker) or at the exec boundary
-//! of a command; a *site* is read at the first sight of a call only.
+//! of a command; who made a call is read at its first *sight* only, and at that of each new argument key.
 //!
 //! ```
 //! use callgate_dig::{Request, Target, record};
@@ -44,8 +44,10 @@ mod calls;
 mod error;
 mod fast;
 mod files;
+mod interpreters;
 mod learned;
 mod live;
+mod maps;
 mod near;
 mod passing;
 mod paths;

@@ -11,6 +11,7 @@ use crate::near::Near;
 use crate::prepare::prepare;
 use crate::recorder::Recorder;
 use crate::request::Request;
+use crate::sites::Sites;
 
 /// Runs the probe to its end, its children and threads to theirs, and returns what they did.
 /// `started` gets a handle by which another thread can cut the recording short; what was seen until
@@ -44,7 +45,15 @@ pub fn record(request: Request, started: impl FnOnce(Stopper)) -> Result<Trace, 
     let live = Live::new(main);
     let near = Near::new();
     let watch = watch(stopper.clone(), live.clone(), near.clone(), request.timeout);
-    let mut recorder = Recorder::new(main, &prepared, request.counts, stopper, live, near);
+    let mut recorder = Recorder::new(
+        main,
+        &prepared,
+        request.counts,
+        stopper,
+        live,
+        near,
+        Sites::new(request.stacks),
+    );
     while let Some(event) = tracer.wait()? {
         recorder.handle(event)?;
     }

@@ -61,6 +61,7 @@ impl Recorder {
         stopper: Stopper,
         live: Live,
         near: Near,
+        sites: Sites,
     ) -> Self {
         Self {
             main,
@@ -70,7 +71,7 @@ impl Recorder {
             phase: None,
             calls: Calls::default(),
             files: Files::new(&probe.named),
-            sites: Sites::default(),
+            sites,
             threads: Threads::new(main),
             barriers: Barriers::default(),
             learned: Learned::default(),
@@ -278,19 +279,17 @@ impl Recorder {
             self.calls.again(call);
             return false;
         }
-        let (wanted, first) = self.calls.enter(call, phase);
         let found = found_keys(tracee, call, args);
-        let new_key = self.calls.arguments(call, &found);
+        let entered = self.calls.enter(call, &found, phase);
         if let Some(kept) = self.calls.kept(call) {
             self.learned.learn(call, &found, kept);
         }
-        if wanted && phase == Phase::Body {
-            let known = self.script && tracee.tid() == self.main;
-            if let Some(site) = self.sites.read(tracee, stop.instruction, known) {
-                self.calls.set_site(call, site);
-            }
+        if let Some(news) = entered.news {
+            let script = self.script.then_some(self.main);
+            let sight = self.sites.sight(tracee, stop.instruction, phase, script);
+            self.calls.seen_by(news, sight);
         }
-        first || new_key
+        entered.unheard
     }
 
     /// A call has been made.
@@ -383,8 +382,9 @@ impl Recorder {
         if self.phase.is_none() {
             // The probe begins. The call that began it is the first that it needs.
             if let Some(in_call) = &thread.in_call {
-                self.calls.enter(in_call.call, Phase::Startup);
+                self.calls.enter(in_call.call, &[], Phase::Startup);
             }
+            self.sites.begin();
             self.phase = Some(if self.script { Phase::Startup } else { Phase::Body });
             self.learned.forget();
         }
@@ -470,9 +470,7 @@ impl Recorder {
                 "{count} calls of an unknown architecture (AUDIT_ARCH {arch:#x}) are not listed"
             ));
         }
-        if let Some(trouble) = self.script.then(|| self.sites.trouble(self.main)).flatten() {
-            notes.push(format!("no Python lines: {trouble}"));
-        }
+        notes.extend(self.sites.notes());
         if self.script && self.phase == Some(Phase::Startup) {
             notes.push("the probe ended before its first line".to_owned());
         }

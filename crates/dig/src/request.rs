@@ -42,6 +42,8 @@ pub struct Request {
     pub counts: bool,
     /// Send its standard output to standard error, because standard output is for the trace.
     pub stdout_to_stderr: bool,
+    /// Keep the whole Python stack of each sight, and not its line alone.
+    pub stacks: bool,
 }
 
 impl Request {
@@ -53,6 +55,7 @@ impl Request {
             timeout: None,
             counts: false,
             stdout_to_stderr: false,
+            stacks: false,
         }
     }
 }

@@ -1,53 +1,90 @@
-//! Who made a call: the Python line, or else the mapped object that entered the kernel.
+//! Who made a call: thread, native object and Python line, read when something is new and not else.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::time::Instant;
 
 use callgate_abi::Site;
-use callgate_python::stacks::{Stacks, site};
+use callgate_python::stacks::site;
+use callgate_trace::{Phase, Sight, Thread};
 use callgate_tracee::Stopped;
 
-/// How often we try to read the interpreter of one process: while it starts it can't be read yet, and
-/// we only ask at the first sight of a call.
-const TRIES: u32 = 64;
+use crate::interpreters::{Interpreters, is_python};
+use crate::maps::Maps;
 
-/// What is known of one process's interpreter.
-#[derive(Default)]
-struct Process {
-    stacks: Option<Stacks>,
-    failures: u32,
-    last_error: Option<String>,
-}
-
-/// The readers of all processes, made when first needed.
-#[derive(Default)]
+/// What is known of the probe's threads and processes.
 pub(crate) struct Sites {
-    processes: HashMap<i32, Process>,
+    interpreters: Interpreters,
+    maps: Maps,
     groups: HashMap<i32, i32>,
+    began: Instant,
+    stacks: bool,
 }
 
 impl Sites {
-    /// The place in the program that a stopped thread is at. `python` says that the process is known
-    /// to run Python code by now.
-    pub(crate) fn read(&mut self, tracee: &Stopped, instruction: u64, python: bool) -> Option<Site> {
-        let pid = self.group(tracee.tid())?;
-        if python || is_python(pid) {
-            if let Some(site) = self.python(pid, tracee.tid()) {
-                return Some(site);
+    /// With `stacks`, whole Python stacks are kept.
+    pub(crate) fn new(stacks: bool) -> Self {
+        Self {
+            interpreters: Interpreters::default(),
+            maps: Maps::default(),
+            groups: HashMap::new(),
+            began: Instant::now(),
+            stacks,
+        }
+    }
+
+    /// The probe begins now.
+    pub(crate) fn begin(&mut self) {
+        self.began = Instant::now();
+    }
+
+    /// Who is in a stopped thread. `script` is the process that runs a script, if the probe is one: its
+    /// start-up has no lines that anybody wrote, and its outermost frames are the prelude's.
+    pub(crate) fn sight(
+        &mut self,
+        tracee: &Stopped,
+        instruction: u64,
+        phase: Phase,
+        script: Option<i32>,
+    ) -> Sight {
+        let tid = tracee.tid();
+        let pid = self.group(tid).unwrap_or(tid);
+        let mut sight = Sight {
+            phase,
+            ms: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            args: Vec::new(),
+            thread: Thread {
+                pid,
+                tid,
+                main: pid == tid,
+                name: comm(tid),
+            },
+            site: None,
+            object: self.maps.object(pid, instruction),
+            stack: Vec::new(),
+            stack_omitted: 0,
+        };
+        let startup = script.is_some() && phase == Phase::Startup;
+        if !startup && (script == Some(pid) || is_python(pid)) {
+            if let Some(frames) = self.interpreters.frames(pid, tid) {
+                sight.site = site(&frames).cloned();
+                if self.stacks {
+                    (sight.stack, sight.stack_omitted) = bounded(frames, script.is_some());
+                }
             }
         }
-        mapped_object(pid, instruction)
+        sight
     }
 
     /// A process has become another program: what was known of it is void.
     pub(crate) fn forget(&mut self, pid: i32) {
-        self.processes.remove(&pid);
+        self.interpreters.forget(pid);
+        self.maps.forget(pid);
     }
 
     /// A thread has ended; its number may come again.
     pub(crate) fn ended(&mut self, tid: i32) {
         self.groups.remove(&tid);
-        self.processes.remove(&tid);
+        self.forget(tid);
     }
 
     fn group(&mut self, tid: i32) -> Option<i32> {
@@ -65,62 +102,52 @@ impl Sites {
         Some(pid)
     }
 
-    fn python(&mut self, pid: i32, tid: i32) -> Option<Site> {
-        let process = self.processes.entry(pid).or_default();
-        if process.stacks.is_none() {
-            if process.failures >= TRIES {
-                return None;
-            }
-            match Stacks::open(pid) {
-                Ok(stacks) => process.stacks = Some(stacks),
-                Err(error) => {
-                    process.failures += 1;
-                    process.last_error = Some(error.to_string());
-                    return None;
-                }
-            }
+    /// What the reader should know: which Python stacks could not be read, and why.
+    pub(crate) fn notes(self) -> Vec<String> {
+        let none = self.stacks && !self.interpreters.read_any();
+        let mut notes = self.interpreters.notes();
+        if none && notes.is_empty() {
+            notes.push("no Python stacks: no Python ran in the phase that has them".to_owned());
         }
-        // A frame that is being built can't be read; the next new call will try again.
-        let frames = process.stacks.as_mut()?.frames(tid).ok()??;
-        site(&frames).cloned()
-    }
-
-    /// Why the interpreter of a process could never be read.
-    pub(crate) fn trouble(&self, pid: i32) -> Option<&str> {
-        let process = self.processes.get(&pid)?;
-        if process.stacks.is_some() {
-            None
-        } else {
-            process.last_error.as_deref()
-        }
+        notes
     }
 }
 
-/// Whether a process's program calls itself Python.
-fn is_python(pid: i32) -> bool {
-    std::fs::read_link(format!("/proc/{pid}/exe"))
-        .ok()
-        .as_deref()
-        .and_then(Path::file_name)
-        .is_some_and(|name| name.to_string_lossy().starts_with("python"))
+/// The frames that are kept, and how many are not.
+fn bounded(mut frames: Vec<Site>, script: bool) -> (Vec<Site>, u32) {
+    if script {
+        // The prelude is what runs the script, and comes by `-c`.
+        while frames.last().is_some_and(|frame| frame.file == "<string>") {
+            frames.pop();
+        }
+    }
+    let omitted = frames.len().saturating_sub(Sight::MOST_FRAMES);
+    frames.truncate(Sight::MOST_FRAMES);
+    (frames, u32::try_from(omitted).unwrap_or(u32::MAX))
 }
 
-/// The file that is mapped where an instruction lies.
-fn mapped_object(pid: i32, instruction: u64) -> Option<Site> {
-    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).ok()?;
-    maps.lines().find_map(|line| {
-        let (range, rest) = line.split_once(' ')?;
-        let (from, to) = range.split_once('-')?;
-        let from = u64::from_str_radix(from, 16).ok()?;
-        let to = u64::from_str_radix(to, 16).ok()?;
-        if !(from..to).contains(&instruction) {
-            return None;
-        }
-        let file = &rest[rest.find('/')?..];
-        Some(Site {
-            file: file.to_owned(),
-            line: 0,
-            function: String::new(),
-        })
-    })
+/// A thread's name; empty where it is gone.
+fn comm(tid: i32) -> String {
+    let name = std::fs::read(format!("/proc/{tid}/comm")).unwrap_or_default();
+    String::from_utf8_lossy(&name).trim_end_matches('\n').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deep_stack_keeps_its_inner_frames_and_says_how_many_are_missing() {
+        let frame = |file: &str, line| Site {
+            file: file.into(),
+            line,
+            function: "f".into(),
+        };
+        let mut frames: Vec<Site> = (1..=70).map(|line| frame("a.py", line)).collect();
+        frames.push(frame("<string>", 1));
+        let (kept, omitted) = bounded(frames.clone(), true);
+        assert_eq!((kept.len(), kept[0].line, omitted), (Sight::MOST_FRAMES, 1, 6));
+        let (kept, omitted) = bounded(frames.split_off(69), false);
+        assert_eq!((kept.len(), kept[1].file.as_str(), omitted), (2, "<string>", 0));
+    }
 }

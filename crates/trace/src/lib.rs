@@ -5,6 +5,7 @@
 //! Terms:
 //! - a [`Call`] is one system call (a number under an ABI) with how often it was made, how it failed,
 //!   in which [`Phase`]s, and the [`Site`](callgate_abi::Site) that made it first;
+//! - a [`Sight`] is the moment at which a call, or an argument of it, was new: who made it, and when;
 //! - a [`FileUse`] is one path with how it was used and whether it was there;
 //! - a [`Merged`] is the union of several traces, and knows which calls were not in every run;
 //! - an [`import`](import::Import) makes a trace of another tool's recording;
@@ -18,9 +19,11 @@ mod files;
 pub mod import;
 mod merge;
 mod model;
+mod sight;
 
 pub use ending::{Ending, EndingKind};
 pub use file::{SCHEMA, TraceError};
 pub use files::{FileUse, How};
 pub use merge::{MergeError, Merged};
 pub use model::{Call, Counts, Phase, Python, Trace};
+pub use sight::{Object, Sight, Thread};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use callgate_abi::{Arch, Syscall};
 
-use crate::{Call, Counts, FileUse, Trace};
+use crate::{Call, Counts, FileUse, Trace, sight};
 
 /// The union of one or more traces. A [`Trace`] alone is one run; `Merged` also knows how many runs it
 /// stands for and in how many each call was seen.
@@ -153,6 +153,7 @@ fn add_calls(calls: &mut Vec<Call>, more: Vec<Call>) {
                 known.phases.extend(call.phases);
                 known.args.unite(call.args);
                 known.site = known.site.take().or(call.site);
+                sight::unite(&mut known.sights, call.sights, &known.args);
             }
         }
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use callgate_abi::{Abi, Arch, KeySet, Site, Syscall};
 use serde::{Deserialize, Serialize};
 
-use crate::{Ending, FileUse};
+use crate::{Ending, FileUse, Sight};
 
 /// Everything that was seen of one probe.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,12 +82,16 @@ pub struct Call {
     pub errors: BTreeMap<String, u64>,
     /// The phases in which it was made.
     pub phases: BTreeSet<Phase>,
-    /// What made it first.
+    /// What made it first: the place of the body's first sight, or else of the startup's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub site: Option<Site>,
     /// The arguments that choose what it does, named as the kernel's headers name them.
     #[serde(default, skip_serializing_if = "KeySet::is_empty")]
     pub args: KeySet,
+    /// Who made it when it, or an argument of it, was new; in order of time within a phase. Bounded as
+    /// `args` is: one for the call and one for each key, in each phase.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sights: Vec<Sight>,
 }
 
 impl Call {
@@ -98,13 +102,18 @@ impl Call {
 }
 
 impl Trace {
-    /// Keeps only the calls that were made in a phase. A note says what can't be told apart: counts and
-    /// errors are of the whole run, and so are the files.
+    /// Keeps only the calls that were made in a phase, with their sights of that phase. A note says what
+    /// can't be told apart: counts, errors and arguments are of the whole run, and so are the files.
     pub fn restrict(&mut self, phase: Phase) {
         self.syscalls.retain(|call| call.phases.contains(&phase));
         let both = self.syscalls.iter().filter(|call| call.phases.len() > 1).count();
         for call in &mut self.syscalls {
             call.phases = BTreeSet::from([phase]);
+            let of_phase = |sight: &Sight| sight.phase == phase;
+            if let Some(first) = call.sights.iter().find(|sight| of_phase(sight)) {
+                call.site = first.place();
+            }
+            call.sights.retain(of_phase);
         }
         let word = match phase {
             Phase::Startup => "startup",
@@ -113,10 +122,11 @@ impl Trace {
         let counts = match both {
             0 => String::new(),
             1 => {
-                "; the counts of the one that was made in the other phase too are of the whole run".to_owned()
+                "; counts and arguments of the one that was made in the other phase too are of the whole run"
+                    .to_owned()
             }
             _ => format!(
-                "; the counts of the {both} that were made in the other phase too are of the whole run"
+                "; counts and arguments of the {both} that were made in the other phase too are of the whole run"
             ),
         };
         self.notes.push(format!(
@@ -128,6 +138,34 @@ impl Trace {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_restricted_trace_names_the_first_place_of_that_phase() {
+        let mut trace = Trace::from_json(
+            r#"{"schema": "callgate.trace/1", "arch": "amd64", "kernel": "6.1", "command": ["a"],
+                "outcome": {"status": "exited", "exit_code": 0}, "counts": "exact", "syscalls": [
+                {"name": "read", "nr": 0, "abi": "x86_64", "count": 5, "phases": ["startup", "body"],
+                 "site": {"file": "a.py", "line": 3, "function": "f"}, "sights": [
+                 {"phase": "startup", "ms": 1, "thread": {"pid": 7, "tid": 7, "main": true, "name": "a"},
+                  "object": {"file": "/lib/ld.so", "offset": 16}},
+                 {"phase": "body", "ms": 9, "thread": {"pid": 7, "tid": 8, "main": false, "name": "b"},
+                  "site": {"file": "a.py", "line": 3, "function": "f"}}]}]}"#,
+        )
+        .unwrap();
+        let mut body = trace.clone();
+        body.restrict(Phase::Body);
+        trace.restrict(Phase::Startup);
+        let told = |trace: &Trace| {
+            let call = &trace.syscalls[0];
+            (
+                call.site.clone().unwrap().to_string(),
+                call.sights.len(),
+                call.sights[0].ms,
+            )
+        };
+        assert_eq!(told(&trace), ("/lib/ld.so".to_owned(), 1, 1));
+        assert_eq!(told(&body), ("a.py:3 in f".to_owned(), 1, 9));
+    }
 
     #[test]
     fn a_restricted_trace_has_the_calls_of_that_phase_and_says_whose_counts_are_the_whole_runs() {

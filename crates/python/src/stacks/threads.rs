@@ -7,7 +7,12 @@ use py_spy::StackTrace;
 /// The trace of thread `tid` of process `pid`.
 pub(super) fn of(pid: i32, tid: i32, mut traces: Vec<StackTrace>) -> Option<StackTrace> {
     let own = own_number(pid, tid)?;
-    if let Some(index) = traces.iter().position(|trace| trace.os_thread_id == Some(own)) {
+    // A thread that is being made has its maker's number until it runs, and no frames yet.
+    let is_own = |trace: &StackTrace| trace.os_thread_id == Some(own);
+    let at_work = traces
+        .iter()
+        .position(|trace| is_own(trace) && !trace.frames.is_empty());
+    if let Some(index) = at_work.or_else(|| traces.iter().position(is_own)) {
         return Some(traces.swap_remove(index));
     }
     if traces.iter().any(|trace| trace.os_thread_id.is_some()) {

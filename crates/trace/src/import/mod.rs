@@ -113,6 +113,7 @@ impl Import {
             phases: [Phase::Body].into(),
             site: None,
             args: KeySet::default(),
+            sights: Vec::new(),
         };
         Ok(Trace {
             schema: SCHEMA.to_owned(),

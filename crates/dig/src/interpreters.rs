@@ -1,0 +1,112 @@
+//! The Python stacks of the probe's processes, and why those that can't be read can't.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use callgate_abi::Site;
+use callgate_python::stacks::Stacks;
+
+/// How often we try to find the interpreter of one process: while it starts it can't be read yet, and we
+/// only ask where something is new.
+const TRIES: u32 = 256;
+
+/// How many reasons are told.
+const MOST_REASONS: usize = 4;
+
+/// What is known of one process's interpreter.
+#[derive(Default)]
+struct Process {
+    stacks: Option<Stacks>,
+    failures: u32,
+    last_error: Option<String>,
+    read: bool,
+}
+
+/// The readers of all processes, made when first needed.
+#[derive(Default)]
+pub(crate) struct Interpreters {
+    processes: HashMap<i32, Process>,
+    /// Why a process that is over was never read.
+    unread: BTreeMap<i32, String>,
+    read_any: bool,
+}
+
+impl Interpreters {
+    /// The stack of a stopped thread, innermost frame first. `None` if it runs no Python, or can't be read
+    /// now: a frame that is being built can't, and whatever is new next will try again.
+    pub(crate) fn frames(&mut self, pid: i32, tid: i32) -> Option<Vec<Site>> {
+        let process = self.processes.entry(pid).or_default();
+        if process.stacks.is_none() {
+            if process.failures >= TRIES {
+                return None;
+            }
+            match Stacks::open(pid) {
+                Ok(stacks) => process.stacks = Some(stacks),
+                Err(error) => {
+                    process.failures += 1;
+                    process.last_error = Some(error.to_string());
+                    return None;
+                }
+            }
+        }
+        match process.stacks.as_mut()?.frames(tid) {
+            Ok(frames) => {
+                process.read = true;
+                self.read_any |= frames.is_some();
+                frames
+            }
+            Err(error) => {
+                process.last_error = Some(error.to_string());
+                None
+            }
+        }
+    }
+
+    /// A process has become another program, or has ended.
+    pub(crate) fn forget(&mut self, pid: i32) {
+        if let Some(process) = self.processes.remove(&pid) {
+            if let Some(reason) = process.reason() {
+                self.unread.insert(pid, reason);
+            }
+        }
+    }
+
+    /// Whether a Python stack was read of any process.
+    pub(crate) fn read_any(&self) -> bool {
+        self.read_any
+    }
+
+    /// What the reader should know: which interpreters were never read, and why.
+    pub(crate) fn notes(mut self) -> Vec<String> {
+        let pids: Vec<i32> = self.processes.keys().copied().collect();
+        for pid in pids {
+            self.forget(pid);
+        }
+        let more = self.unread.len().saturating_sub(MOST_REASONS);
+        let mut notes: Vec<String> = self
+            .unread
+            .into_values()
+            .take(MOST_REASONS)
+            .map(|reason| format!("no Python lines: {reason}"))
+            .collect();
+        if more > 0 {
+            notes.push(format!("no Python lines of {more} further processes"));
+        }
+        notes
+    }
+}
+
+impl Process {
+    fn reason(self) -> Option<String> {
+        if self.read { None } else { self.last_error }
+    }
+}
+
+/// Whether a process's program calls itself Python.
+pub(crate) fn is_python(pid: i32) -> bool {
+    std::fs::read_link(format!("/proc/{pid}/exe"))
+        .ok()
+        .as_deref()
+        .and_then(Path::file_name)
+        .is_some_and(|name| name.to_string_lossy().starts_with("python"))
+}
