@@ -7,6 +7,7 @@
 //! - [`endings`]: probes that fail, and recordings that are cut short;
 //! - [`phases`]: start-up and body, and the line that made a call;
 //! - [`files`]: the paths that a probe used;
+//! - [`sights`]: who made a call, each time that something of it was new;
 //! - [`shown`]: where the trace goes, how it looks, and what bad input is told.
 
 mod alike;
@@ -17,6 +18,7 @@ mod oracle;
 mod phases;
 mod programs;
 mod shown;
+mod sights;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};

@@ -135,3 +135,23 @@ fn the_doctor_lists_what_bears_on_tracing_and_isolation() {
         "{table}"
     );
 }
+
+#[test]
+fn a_sight_has_the_keys_of_its_schema() {
+    let dir = scratch();
+    std::fs::write(dir.path().join("p.py"), "import socket\nsocket.socketpair()\n").unwrap();
+    let mut command = callgate(["dig", "--json", "--stacks", "p.py"]);
+    let trace = parse(&expect(0, command.current_dir(dir.path())));
+    let calls = trace["syscalls"].as_array().unwrap();
+    let call = calls.iter().find(|call| call["name"] == "socketpair").unwrap();
+    let sight = &call["sights"][0];
+    assert_eq!(
+        keys(sight),
+        ["phase", "ms", "args", "thread", "site", "object", "stack"]
+    );
+    assert_eq!(keys(&sight["args"][0]), ["index", "value", "name"]);
+    assert_eq!(keys(&sight["thread"]), ["pid", "tid", "main", "name"]);
+    assert_eq!(keys(&sight["site"]), ["file", "line", "function"]);
+    assert_eq!(keys(&sight["object"]), ["file", "offset"]);
+    assert_eq!(keys(&sight["stack"][0]), ["file", "line", "function"]);
+}

@@ -97,7 +97,7 @@ pub(crate) fn site(site: Option<&Site>) -> Cell {
 }
 
 /// A site that is short enough for a table: of a library's file, what comes after the library's place.
-fn short(site: &Site) -> String {
+pub(crate) fn short(site: &Site) -> String {
     let file = ["/site-packages/", "/dist-packages/"]
         .iter()
         .find_map(|mark| site.file.rsplit_once(mark).map(|(_, rest)| rest))

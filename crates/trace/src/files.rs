@@ -33,3 +33,17 @@ pub enum How {
     /// Made the working directory or root (chdir, chroot).
     Enter,
 }
+
+impl How {
+    /// The word that stands for it in a trace.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Exec => "exec",
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Stat => "stat",
+            Self::Link => "link",
+            Self::Enter => "enter",
+        }
+    }
+}

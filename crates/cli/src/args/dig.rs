@@ -63,6 +63,9 @@ pub(crate) struct RecordArgs {
     /// standard input, and each has the time limit for itself
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) runs: u32,
+    /// Keep the whole Python stack of each first sight, at most 64 frames, and print it in the table
+    #[arg(long)]
+    pub(crate) stacks: bool,
 }
 
 /// Where a trace goes.
@@ -85,6 +88,15 @@ pub(crate) struct ShowTraceArgs {
     /// Only the calls from the first line of the user's code on, without the interpreter's start-up
     #[arg(long)]
     pub(crate) since_main: bool,
+    /// Only this call: who made it each time that it or an argument of it was new
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["json", "files", "stacks"])]
+    pub(crate) call: Option<String>,
+    /// Only the files, and how they were used
+    #[arg(long, conflicts_with_all = ["json", "stacks"])]
+    pub(crate) files: bool,
+    /// With the Python stack of each call's first sight, where `callgate dig --stacks` kept it
+    #[arg(long)]
+    pub(crate) stacks: bool,
     /// Print the trace as JSON instead of a table
     #[arg(long)]
     pub(crate) json: bool,

@@ -2,6 +2,7 @@
 
 mod recordings;
 mod shown;
+mod sights;
 
 use std::path::Path;
 
@@ -30,6 +31,7 @@ fn record_probe(args: &RecordArgs) -> Result<u8, Failure> {
         timeout: args.timeout,
         counts: args.counts,
         stdout_to_stderr: true,
+        stacks: args.stacks,
         ..Request::new(target)
     };
     let mut traces: Vec<Trace> = Vec::new();
@@ -53,7 +55,7 @@ fn record_probe(args: &RecordArgs) -> Result<u8, Failure> {
         let note = format!("interrupted in run {} of {}", merged.runs, args.runs);
         merged.trace.notes.push(note);
     }
-    write(&args.output, &merged)?;
+    write(&args.output, &merged, args.stacks)?;
     if merged.trace.outcome.succeeded() {
         return Ok(0);
     }
@@ -90,7 +92,7 @@ pub(crate) fn failure(error: &DigError) -> Failure {
 }
 
 /// Writes a trace where it is wanted, and its notes to standard error.
-fn write(to: &TraceOutput, merged: &Merged) -> Result<(), Failure> {
+fn write(to: &TraceOutput, merged: &Merged, stacks: bool) -> Result<(), Failure> {
     let json = merged.to_json().map_err(|error| Failure::new(1, error))?;
     if let Some(path) = &to.file {
         output::file(path, json.as_bytes())?;
@@ -100,12 +102,16 @@ fn write(to: &TraceOutput, merged: &Merged) -> Result<(), Failure> {
         output::stdout(json.as_bytes())?;
     }
     if !to.json && !to_stdout {
-        output::stdout(shown::summary(merged).as_bytes())?;
+        output::stdout(shown::summary(merged, stacks).as_bytes())?;
     }
+    tell_notes(merged);
+    Ok(())
+}
+
+fn tell_notes(merged: &Merged) {
     for note in &merged.trace.notes {
         anstream::eprintln!("{DIM}note: {}{DIM:#}", escape(note));
     }
-    Ok(())
 }
 
 /// Styled text as standard output can show it.

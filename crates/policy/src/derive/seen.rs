@@ -19,7 +19,8 @@ impl Seen {
     /// Where it was seen, for a rule's comment.
     pub(super) fn provenance(&self) -> String {
         match (&self.site, self.in_body) {
-            (_, false) => "observed (startup)".into(),
+            (Some(site), false) => format!("observed (startup, {})", short(site)),
+            (None, false) => "observed (startup)".into(),
             (Some(site), true) => format!("observed: {site}"),
             (None, true) => "observed".into(),
         }
@@ -46,4 +47,12 @@ pub(super) fn observed(traces: &[Trace]) -> BTreeMap<Syscall, Seen> {
         seen.in_body |= in_body;
     }
     calls
+}
+
+/// A site of the start-up: mostly an object, whose directories say nothing about the program.
+fn short(site: &Site) -> String {
+    match site.line {
+        0 => site.file.rsplit('/').next().unwrap_or_default().to_owned(),
+        _ => site.to_string(),
+    }
 }

@@ -6,13 +6,16 @@ use callgate_abi::{Group, about};
 use callgate_trace::{Call, Counts, Merged, Phase};
 use comfy_table::{Attribute, Cell, Table};
 
-use super::paint;
+use super::{paint, sights};
 use crate::terminal::BOLD;
 use crate::{risks, table};
 
-/// The table with a heading and notes, no wider than the terminal.
-pub(super) fn summary(merged: &Merged) -> String {
+/// The table with a heading and notes, no wider than the terminal; after it the Python stacks, if wanted.
+pub(super) fn summary(merged: &Merged, stacks: bool) -> String {
     let mut parts = vec![heading(merged), calls(merged).to_string()];
+    if stacks {
+        parts.extend(sights::stacks(&merged.trace));
+    }
     if let Some(seldom) = seldom(merged) {
         parts.push(seldom.to_string());
     }
@@ -93,8 +96,21 @@ fn row(call: &Call, native: bool, counts: Counts) -> [Cell; 6] {
         table::number(format!("{least}{}", call.count)),
         table::text(errors.join(", ")),
         table::text(phase),
-        table::site(call.site.as_ref()),
+        place(call),
     ]
+}
+
+/// Made by the kernel in the program's name: the line is that of the call that it restarts.
+const INJECTED: &str = "restart_syscall";
+
+/// Where a call was made first.
+fn place(call: &Call) -> Cell {
+    match &call.site {
+        Some(site) if call.name == INJECTED => {
+            table::text(format!("by the kernel, at {}", table::short(site)))
+        }
+        site => table::site(site.as_ref()),
+    }
 }
 
 /// The calls that were not in every run.
