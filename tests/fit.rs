@@ -1,5 +1,7 @@
 //! `callgate fit`: every probe in `probes/` runs under the policy that its trace made.
 
+mod minimise;
+
 use std::path::Path;
 use std::process::Command;
 

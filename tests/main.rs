@@ -8,7 +8,7 @@
 //! - [`policy`]: new, diff, emit; the emitted files under crun and `bwrap --seccomp`;
 //! - [`exec`]: what the code sees, violations, limits, ends, for scripts and commands;
 //! - [`setup`]: each set-up step made to fail: the code never runs;
-//! - [`fit`]: every probe in `probes/`, and the round trip on numpy;
+//! - [`fit`]: every probe in `probes/`, the round trip on numpy, what is needed (`--minimise`);
 //! - [`workbench`]: verify, disasm, numbers, explain, lint and the rest of the policy workbench;
 //! - [`support`]: how the tests call the binary, and what they need of the machine.
 

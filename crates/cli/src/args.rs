@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use callgate_abi::Arch;
 use callgate_exec::TierChoice;
+use callgate_fit::minimise::CONFIRMING_RUNS;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use dig::{DigArgs, DigCommand, ImportArgs, MergeArgs, RecordArgs, ShowTraceArgs, TraceOutput};
@@ -72,8 +73,11 @@ pub(crate) struct PythonArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Exit codes: 0 the probe runs under its policy; 1 it failed, while it was traced or under the policy;
-2 bad input; 125 it can't be traced, or a set-up step failed.
-Files: NAME.policy.json (OCI seccomp JSON) and NAME.trace.json (callgate.trace/1) in --out-dir.")]
+2 bad input; 125 it can't be traced, or a set-up step failed. With --minimise also 1: its output or
+ending is not the same from run to run, or the search was interrupted or came to no result that holds.
+Files: NAME.policy.json (OCI seccomp JSON) and NAME.trace.json (callgate.trace/1) in --out-dir.
+With --minimise, calls that can be refused are refused in the policy with the errno that was verified;
+the verdicts are for a lock at the first line, on this architecture.")]
 pub(crate) struct FitArgs {
     /// The Python script to fit
     #[arg(value_name = "PROBE.py")]
@@ -98,6 +102,19 @@ pub(crate) struct FitArgs {
     /// Run the probe at most so often; each run can find one more call
     #[arg(long, value_name = "N", default_value_t = callgate_fit::MOST_ATTEMPTS)]
     pub(crate) attempts: usize,
+    /// When it fits, find out which calls are needed: run it with calls refused (ENOSYS, then EPERM) and
+    /// compare exit code and output with those of runs in which nothing is refused. Its input is empty
+    #[arg(long)]
+    pub(crate) minimise: bool,
+    /// Run the minimised policy so often in the end: calls may be made by chance
+    #[arg(long, value_name = "K", default_value_t = CONFIRMING_RUNS, requires = "minimise", value_parser = at_least_one)]
+    pub(crate) confirm: usize,
+    /// Run so many at the same time [default: one for each core]
+    #[arg(long, value_name = "N", requires = "minimise", value_parser = at_least_one)]
+    pub(crate) jobs: Option<usize>,
+    /// Print the verdicts (callgate.minimised/1) as JSON, and no tables
+    #[arg(long, requires = "minimise")]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -152,6 +169,14 @@ impl std::str::FromStr for Arches {
             return Ok(Self(Arch::ALL.to_vec()));
         }
         word.parse().map(|arch| Self(vec![arch]))
+    }
+}
+
+/// A number that is not 0.
+fn at_least_one(word: &str) -> Result<usize, String> {
+    match word.parse() {
+        Ok(0) | Err(_) => Err("expected a number, 1 or more".to_owned()),
+        Ok(number) => Ok(number),
     }
 }
 

@@ -8,10 +8,13 @@ use signal_hook::iterator::Signals;
 
 use crate::failure::{CANNOT, Failure};
 
-/// What the next signal ends, and the word that it leaves.
-static CURRENT: OnceLock<Mutex<Option<(Stopper, u32)>>> = OnceLock::new();
+/// Ends what is being watched; false if that was asked for already.
+type End = Box<dyn FnMut() -> bool + Send>;
 
-fn current() -> std::sync::MutexGuard<'static, Option<(Stopper, u32)>> {
+/// What the next signal does.
+static CURRENT: OnceLock<Mutex<Option<End>>> = OnceLock::new();
+
+fn current() -> std::sync::MutexGuard<'static, Option<End>> {
     let lock = CURRENT.get_or_init(Mutex::default).lock();
     lock.unwrap_or_else(std::sync::PoisonError::into_inner)
 }
@@ -22,19 +25,30 @@ pub(crate) fn install() -> Result<(), Failure> {
         .map_err(|error| Failure::new(CANNOT, format!("sigaction: {error}")))?;
     std::thread::spawn(move || {
         for signal in signals.forever() {
-            match current().as_ref() {
-                Some((stopper, word)) if stopper.word().is_none() => stopper.stop(*word),
+            let ended = current().as_mut().is_some_and(|end| end());
+            if !ended {
                 // Nothing is watched, or the second time: at once.
-                _ => std::process::exit(128 + signal),
+                std::process::exit(128 + signal);
             }
         }
     });
     Ok(())
 }
 
-/// This is what the next signal ends.
+/// This is what the next signal ends, leaving this word.
 pub(crate) fn watch(stopper: Stopper, word: u32) {
-    *current() = Some((stopper, word));
+    watch_with(move || {
+        let first = stopper.word().is_none();
+        if first {
+            stopper.stop(word);
+        }
+        first
+    });
+}
+
+/// This is what the next signal does; it returns false if it has been done already.
+pub(crate) fn watch_with(end: impl FnMut() -> bool + Send + 'static) {
+    *current() = Some(Box::new(end));
 }
 
 /// Nothing is watched any more.

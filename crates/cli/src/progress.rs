@@ -41,6 +41,31 @@ impl Spinner {
     }
 }
 
+/// A bar for a known number of things to decide. Where standard error is no terminal, nothing is shown.
+pub(crate) struct Bar(ProgressBar);
+
+impl Bar {
+    pub(crate) fn new() -> Self {
+        let bar = ProgressBar::new(0);
+        if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos} of {len} calls, {msg}") {
+            bar.set_style(style);
+        }
+        Self(bar)
+    }
+
+    /// Shows how far it has come. The number of decided calls may go down again.
+    pub(crate) fn at(&self, decided: usize, all: usize, message: String) {
+        self.0.set_length(all as u64);
+        self.0.set_position(decided as u64);
+        self.0.set_message(message);
+    }
+
+    /// Takes the bar away.
+    pub(crate) fn end(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
 /// What is being done for an environment.
 pub(crate) fn environment_step(step: &Step<'_>) -> String {
     match step {

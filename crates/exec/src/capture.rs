@@ -41,13 +41,12 @@ impl Capture {
         Ok((Self { reader, running }, write))
     }
 
-    /// The text that was kept, and whether the stream was cut. For a run that is over: what is in the pipe
+    /// The bytes that were kept, and whether the stream was cut. For a run that is over: what is in the pipe
     /// is read, and nobody is waited for who holds its writing end still.
-    pub(crate) fn finish(self) -> (String, bool) {
+    pub(crate) fn finish(self) -> (Vec<u8>, bool) {
         drop(self.running);
         // A reader that panicked has lost its bytes: that counts as cut.
-        let (bytes, cut) = self.reader.join().unwrap_or((Vec::new(), true));
-        (String::from_utf8_lossy(&bytes).into_owned(), cut)
+        self.reader.join().unwrap_or((Vec::new(), true))
     }
 }
 
@@ -131,8 +130,8 @@ mod tests {
             write.write_all(&[b'x'; 10_000]).unwrap();
         }
         drop(write);
-        let (text, cut) = capture.finish();
-        assert_eq!(text.len(), 1000);
+        let (bytes, cut) = capture.finish();
+        assert_eq!(bytes.len(), 1000);
         assert!(cut);
     }
 
@@ -143,7 +142,7 @@ mod tests {
         write.write_all(b"said").unwrap();
         std::thread::sleep(Duration::from_millis(20));
         let told = std::thread::spawn(move || capture.finish());
-        assert_eq!(told.join().unwrap(), ("said".to_owned(), false));
+        assert_eq!(told.join().unwrap(), (b"said".to_vec(), false));
         drop(write);
     }
 
@@ -152,7 +151,7 @@ mod tests {
         let (to, passed) = pipe2(OFlag::O_CLOEXEC).unwrap();
         let (capture, write) = Capture::start(7, Sink::Passed(passed.into())).unwrap();
         File::from(write).write_all(b"one two three").unwrap();
-        assert_eq!(capture.finish(), (String::new(), true));
+        assert_eq!(capture.finish(), (Vec::new(), true));
         let mut text = String::new();
         File::from(to).read_to_string(&mut text).unwrap();
         assert_eq!(text, "one two");

@@ -54,6 +54,6 @@ mod violation;
 pub use facilities::{Facility, survey};
 pub use limits::Limits;
 pub use lock::Lock;
-pub use outcome::{LimitHit, Outcome, Remedy, SCHEMA, SetUpFailure, Status, Usage, Violation};
+pub use outcome::{Captured, LimitHit, Outcome, Remedy, SCHEMA, SetUpFailure, Status, Usage, Violation};
 pub use run::{Input, Io, Program, Root, Run, Word, environment, run};
 pub use tier::{Tier, TierChoice, UnknownTier};

@@ -30,6 +30,9 @@ pub struct Outcome {
     pub stdout: Option<String>,
     /// What was written to standard error, if it was captured.
     pub stderr: Option<String>,
+    /// The same two streams byte by byte, for whoever compares runs. Not in the JSON.
+    #[serde(skip)]
+    pub captured: Option<Captured>,
     /// The streams that were cut at their limit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub truncated: Vec<String>,
@@ -53,6 +56,15 @@ pub struct Outcome {
     /// What the reader should know.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+}
+
+/// What a run wrote, as far as it was kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Captured {
+    /// To standard output.
+    pub stdout: Vec<u8>,
+    /// To standard error.
+    pub stderr: Vec<u8>,
 }
 
 /// The kinds of end.
@@ -174,6 +186,7 @@ impl Outcome {
             signal: None,
             stdout: None,
             stderr: None,
+            captured: None,
             truncated: Vec::new(),
             violation: None,
             limit: None,

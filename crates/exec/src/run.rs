@@ -23,7 +23,7 @@ use crate::ground::{Prepared, prepare, tidy};
 use crate::landlock;
 use crate::limits::Limits;
 use crate::lock::Lock;
-use crate::outcome::{Outcome, SetUpFailure, Unready, Usage, causes};
+use crate::outcome::{Captured, Outcome, SetUpFailure, Unready, Usage, causes};
 use crate::setup::{Ready, SetUp, Streams, advice};
 use crate::tier::{Tier, TierChoice};
 use crate::verdict::judge;
@@ -235,15 +235,22 @@ fn attempt(run: &Run, started: impl FnOnce(Stopper)) -> Result<Outcome, Unready>
         outcome.notes.extend(tidy(ground, identity.uid));
     }
     if let Some((stdout, stderr)) = captures {
-        for (name, capture, into) in [
-            ("stdout", stdout, &mut outcome.stdout),
-            ("stderr", stderr, &mut outcome.stderr),
-        ] {
-            let (text, cut) = capture.finish();
-            *into = (run.io == Io::Capture).then_some(text);
+        let mut whole = |name: &str, capture: Capture| {
+            let (bytes, cut) = capture.finish();
             if cut {
                 outcome.truncated.push(name.to_owned());
             }
+            bytes
+        };
+        let captured = Captured {
+            stdout: whole("stdout", stdout),
+            stderr: whole("stderr", stderr),
+        };
+        if run.io == Io::Capture {
+            let text = |bytes: &[u8]| Some(String::from_utf8_lossy(bytes).into_owned());
+            outcome.stdout = text(&captured.stdout);
+            outcome.stderr = text(&captured.stderr);
+            outcome.captured = Some(captured);
         }
     }
     outcome.tier = Some(*tier);

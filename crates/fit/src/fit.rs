@@ -34,6 +34,9 @@ pub struct Fit {
     pub timeout: Option<Duration>,
     /// How often it is run at the most.
     pub attempts: usize,
+    /// Its runs have an empty input instead of ours, so that one can be compared with another and several
+    /// can be made at the same time.
+    pub no_input: bool,
 }
 
 /// What is told while it goes on. Every method has an empty default.
@@ -114,6 +117,7 @@ impl Fit {
             tier: TierChoice::Auto,
             timeout: None,
             attempts: MOST_ATTEMPTS,
+            no_input: false,
         }
     }
 
@@ -182,6 +186,14 @@ impl Fit {
         attempt: usize,
         progress: &mut dyn Progress,
     ) -> Result<Outcome, FitError> {
+        let run = self.request(policy)?;
+        Ok(callgate_exec::run(&run, |stopper| {
+            progress.running(attempt, stopper)
+        }))
+    }
+
+    /// The run of the probe under a policy, its output captured.
+    pub(crate) fn request(&self, policy: &Policy) -> Result<Run, CompileError> {
         let filter = callgate_policy::compile(policy, Arch::NATIVE)?.link()?;
         let program = Program::Script {
             executable: self.interpreter.executable.clone(),
@@ -190,15 +202,13 @@ impl Fit {
             args: self.args.clone(),
         };
         let root = Root::ForPython(Box::new(self.interpreter.clone()));
-        let run = Run {
+        Ok(Run {
             tier: self.tier,
             timeout: self.timeout,
             io: Io::Capture,
+            no_input: self.no_input,
             ..Run::new(program, root, filter)
-        };
-        Ok(callgate_exec::run(&run, |stopper| {
-            progress.running(attempt, stopper)
-        }))
+        })
     }
 
     /// Allows a refused call; `None` if that changed nothing.

@@ -21,5 +21,7 @@
 //! fails by itself and the outcome says how.
 
 mod fit;
+pub mod minimise;
 
 pub use fit::{Amendment, Attempt, Fit, FitError, Fitted, MOST_ATTEMPTS, Progress, Silent};
+pub use minimise::{Minimise, Minimised};

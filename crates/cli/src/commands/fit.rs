@@ -1,5 +1,7 @@
 //! `callgate fit`: the operator's whole job in one command.
 
+mod minimise;
+
 use std::path::{Path, PathBuf};
 
 use callgate_abi::Arch;
@@ -26,12 +28,14 @@ pub(crate) fn run(args: &FitArgs) -> Result<u8, Failure> {
         tier: args.tier,
         timeout: args.timeout,
         attempts: args.attempts,
+        no_input: args.minimise,
         ..Fit::new(script.interpreter, script.code, script.name)
     };
     let mut telling = Telling {
         against: &against,
         name: &args.against,
         files: &files,
+        tables: !args.json,
         failed: None,
     };
     let fitted = fit.run(&mut telling);
@@ -58,7 +62,10 @@ pub(crate) fn run(args: &FitArgs) -> Result<u8, Failure> {
             "{GREEN}fits{GREEN:#}: {} runs under {policy}{again}; what it did is in {trace}",
             files.stem
         );
-        return Ok(0);
+        return match args.minimise {
+            true => minimise::run(args, &fit, &fitted, &files),
+            false => Ok(0),
+        };
     }
     if !fitted.trace.outcome.succeeded() {
         let ended = &fitted.trace.outcome;
@@ -114,6 +121,8 @@ struct Telling<'a> {
     against: &'a Policy,
     name: &'a str,
     files: &'a Files,
+    /// Standard output is for tables.
+    tables: bool,
     /// The first thing that could not be written.
     failed: Option<Failure>,
 }
@@ -143,10 +152,12 @@ impl Progress for Telling<'_> {
         interrupt::unwatch();
         let path = self.files.trace.clone();
         self.write(&path, trace.to_json());
-        let diffs = diff::compare(&Observed::from(trace), self.against, &Arch::ALL);
-        self.keep(output::stdout(
-            diff::render(&diffs, self.name, trace.arch).as_bytes(),
-        ));
+        if self.tables {
+            let diffs = diff::compare(&Observed::from(trace), self.against, &Arch::ALL);
+            self.keep(output::stdout(
+                diff::render(&diffs, self.name, trace.arch).as_bytes(),
+            ));
+        }
         for note in &trace.notes {
             anstream::eprintln!("{DIM}note: {}{DIM:#}", escape(note));
         }
