@@ -5,6 +5,9 @@
 //! `cargo bench -- exec` runs only what has that word in its name.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+#[path = "ratios/minimise.rs"]
+mod minimise;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -39,6 +42,13 @@ fn main() {
         }
         measure(name, runs, &contenders);
     }
+    minimise::run(&wanted, &probe("with_numpy.py"), dir.path());
+}
+
+/// The path of a probe of ours.
+fn probe(name: &str) -> String {
+    let probes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../probes");
+    probes.join(name).display().to_string()
 }
 
 /// What is compared with what; the first of each group is the base of its ratios.
@@ -48,8 +58,6 @@ fn groups(dir: &Path) -> Vec<(&'static str, usize, Vec<Contender>)> {
         std::fs::write(&path, text).unwrap_or_else(|error| stop(&format!("{}: {error}", path.display())));
         path.display().to_string()
     };
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let probe = |name: &str| repository.join("probes").join(name).display().to_string();
     let numpy = probe("with_numpy.py");
     let (one, calls) = (write("one.py", "print(1)\n"), write("loop.py", LOOP));
     let pandas = write("pandas.py", "import pandas\n");
