@@ -97,8 +97,9 @@ pub enum BuildError {
 /// Builds `plan` in the directory `dir`: new, empty, or built by callgate before, in which case only what has
 /// changed (by size and time) is written. `progress` is called now and then.
 ///
-/// Files are copied, never linked: code that finds a way to write to its root doesn't write to the host. Modes are
-/// 0755 or 0644 by the source's execute bit, the owner is the caller. Devices are made where the kernel permits it,
+/// Files are copied, never linked: code that finds a way to write to its root doesn't write to the host. What others
+/// than owner and group may do with a file of the host, everybody may do with its copy (0755, 0644 or 0711); what they
+/// may neither read nor execute is left out with a note. The owner is the caller. Devices are made where the kernel permits it,
 /// and are else left out with a note. Don't build over a root in which code is running.
 ///
 /// # Errors

@@ -12,11 +12,20 @@ use crate::{WHO, build, is_root};
 fn host_tree(dir: &Path) -> PathBuf {
     let tree = dir.canonicalize().unwrap().join("tree");
     fs::create_dir_all(tree.join("sub")).unwrap();
-    for (name, mode) in [("plain", 0o600), ("program", 0o711), ("setuid", 0o6755)] {
+    for (name, mode) in [
+        ("plain", 0o644),
+        ("program", 0o711),
+        ("setuid", 0o6755),
+        ("secret", 0o600),
+        ("group", 0o750),
+    ] {
         fs::write(tree.join(name), name).unwrap();
         fs::set_permissions(tree.join(name), Permissions::from_mode(mode)).unwrap();
     }
     symlink("plain", tree.join("sub/link")).unwrap();
+    fs::create_dir(tree.join("private")).unwrap();
+    fs::write(tree.join("private/readable"), "").unwrap();
+    fs::set_permissions(tree.join("private"), Permissions::from_mode(0o700)).unwrap();
     symlink("nowhere", tree.join("dangling")).unwrap();
     symlink("..", tree.join("sub/up")).unwrap(); // a cycle, if links were followed
     nix::unistd::mkfifo(
@@ -52,7 +61,7 @@ fn a_tree_is_copied_with_plain_modes_and_without_what_is_no_file() {
     let built = build(&plan_of(&tree), &root);
     assert_eq!(mode(&root), 0o755);
     assert_eq!(mode(&root.join("data/plain")), 0o644);
-    assert_eq!(mode(&root.join("data/program")), 0o755);
+    assert_eq!(mode(&root.join("data/program")), 0o711);
     assert_eq!(mode(&root.join("data/setuid")), 0o755, "set-uid bits are dropped");
     assert_eq!(mode(&root.join("tmp")), 0o1777);
     assert_eq!(mode(&root.join(MARKER)), 0o600);
@@ -65,6 +74,14 @@ fn a_tree_is_copied_with_plain_modes_and_without_what_is_no_file() {
         Path::new("nowhere")
     );
     assert_eq!(fs::read(root.join("data/plain")).unwrap(), b"plain");
+    // What the host closes to others, the code is not to see: it is one of the others.
+    for closed in ["secret", "group", "private"] {
+        assert!(!root.join("data").join(closed).exists(), "{closed}");
+        let named = |note: &String| {
+            note.contains("only their owner or group") && note.contains(&format!("/{closed}"))
+        };
+        assert!(built.root.notes.iter().any(named), "{:?}", built.root.notes);
+    }
     for odd in ["fifo", "socket"] {
         assert!(!root.join("data").join(odd).exists());
         let notes = &built.root.notes;
