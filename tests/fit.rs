@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::support::{available, callgate, expect, probe, probes, root, said, scratch};
 
 /// What building the probes' environments needs.
-fn can_install() -> bool {
+pub(crate) fn can_install() -> bool {
     // The package index is reached by pip itself, however it is configured: ask it for a small package.
     let reached = Command::new("python3")
         .args(["-m", "pip", "download", "--quiet", "--no-deps", "--dest"])

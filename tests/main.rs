@@ -7,6 +7,7 @@
 //! - [`parsers`]: whatever bytes a parser gets, it ends with an error that names a place (see `fuzz/`);
 //! - [`policy`]: new, diff, emit; the emitted files under crun and `bwrap --seccomp`;
 //! - [`exec`]: what the code sees, violations, limits, ends, for scripts and commands;
+//! - [`root`]: the root that a trace makes: its probe runs in it, nothing else is in it;
 //! - [`setup`]: each set-up step made to fail: the code never runs;
 //! - [`fit`]: every probe in `probes/`, the round trip on numpy, what is needed (`--minimise`);
 //! - [`workbench`]: verify, disasm, numbers, explain, lint and the rest of the policy workbench;
@@ -22,6 +23,7 @@ mod fit;
 mod parsers;
 mod policy;
 mod recordings;
+mod root;
 mod setup;
 mod support;
 mod workbench;

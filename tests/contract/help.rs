@@ -13,7 +13,7 @@ const COMMANDS: [(&[&str], bool); 12] = [
     (&["policy", "remove"], false),
     (&["policy", "emit"], true),
     (&["policy", "show"], false),
-    (&["root", "build"], false),
+    (&["root", "build"], true),
     (&["root", "check"], true),
     (&["doctor"], false),
 ];

@@ -118,6 +118,9 @@ pub(crate) struct FitArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+What the host lets only its owner or group read is left out, as is what is no file; notes say so.
+Exit codes: 0 built; 2 bad input; 125 it can't be written.")]
 pub(crate) struct RootBuildArgs {
     /// The directory to build in: new, empty, or built by callgate before
     #[arg(value_name = "DIR")]
@@ -125,6 +128,10 @@ pub(crate) struct RootBuildArgs {
     /// Build it for this script: its PEP 723 dependencies are in it
     #[arg(long, value_name = "SCRIPT.py", conflicts_with = "python")]
     pub(crate) script: Option<PathBuf>,
+    /// Build it with the files that this trace saw in use and no others: the smallest in which its probe
+    /// runs. Best is a trace that `fit` wrote, as it traces in the environment of a run
+    #[arg(long, value_name = "TRACE", conflicts_with_all = ["script", "python"])]
+    pub(crate) from: Option<PathBuf>,
     /// Build it for this interpreter and its packages [default: python3 on the PATH]
     #[arg(long, value_name = "PATH")]
     pub(crate) python: Option<PathBuf>,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use callgate_abi::{Arch, Site, Syscall};
 use callgate_dig::{DigError, Request, Target};
-use callgate_exec::{Io, Outcome, Program, Root, Run, Status, TierChoice, Violation};
+use callgate_exec::{Input, Io, Outcome, Program, Root, Run, Status, TierChoice, Violation};
 use callgate_policy::{AmendError, CompileError, Derived, Policy};
 use callgate_python::interpreter::Interpreter;
 use callgate_trace::Trace;
@@ -206,7 +206,7 @@ impl Fit {
             tier: self.tier,
             timeout: self.timeout,
             io: Io::Capture,
-            no_input: self.no_input,
+            input: if self.no_input { Input::Empty } else { Input::Ours },
             ..Run::new(program, root, filter)
         })
     }

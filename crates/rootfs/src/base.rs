@@ -21,6 +21,15 @@ impl Plan {
     /// # Errors
     /// Those of [`Plan::add_host`].
     pub fn base(identity: Identity) -> Result<Plan, PlanError> {
+        let mut plan = Plan::bare(identity)?;
+        for path in ["/usr/share/zoneinfo", "/etc/localtime"] {
+            plan.add_host_if_there(path)?;
+        }
+        Ok(plan)
+    }
+
+    /// [`Plan::base`] without time zones, which a trace knows better.
+    pub(crate) fn bare(identity: Identity) -> Result<Plan, PlanError> {
         let mut plan = Plan::new();
         plan.identity = Some(identity);
         for device in Device::ALL {
@@ -42,9 +51,8 @@ impl Plan {
                 },
             )?;
         }
-        for path in ["/usr/share/zoneinfo", "/etc/localtime", "/usr/lib/locale/C.utf8"] {
-            plan.add_host_if_there(path)?;
-        }
+        // Every run has this locale in its environment, whatever the host's is.
+        plan.add_host_if_there("/usr/lib/locale/C.utf8")?;
         Ok(plan)
     }
 }

@@ -89,8 +89,37 @@ pub fn check_directory(dir: &Path) -> Result<Report, CheckError> {
     };
     let main = marker.as_ref().and_then(Marker::main);
     let mut report = resolve_all(&HostView::below(&dir), main, found);
+    if marker.is_some() {
+        // Paths in a root of ours are those of the host it was built on.
+        ask_the_host(main, &mut report);
+    }
     report.notes.extend(damage);
     Ok(report)
+}
+
+/// Adds where the loader finds a missing object on the host, on behalf of the same program and object: in a
+/// directory of its own, such as a wheel's, no general search would.
+fn ask_the_host(main: Option<&Path>, report: &mut Report) {
+    let missing = || report.unresolved.iter().chain(&report.uncertain);
+    if missing().next().is_none() {
+        return;
+    }
+    let needs = Needs {
+        programs: main.map(Path::to_owned).into_iter().collect(),
+        modules: missing().map(|missing| missing.needed_by.clone()).collect(),
+    };
+    let view = HostView::host();
+    let on_host = closure(&view, parse_all(&view, &[]), &needs);
+    for missing in report.unresolved.iter_mut().chain(&mut report.uncertain) {
+        let name = Path::new(&missing.soname).file_name();
+        let found = on_host.objects.iter().filter(|(_, found)| {
+            found.needed_by.contains(&missing.needed_by)
+                && found.asked.iter().any(|asked| asked.file_name() == name)
+        });
+        missing.on_host.extend(found.map(|(real, _)| real.clone()));
+        missing.on_host.sort();
+        missing.on_host.dedup();
+    }
 }
 
 fn resolve_all(view: &dyn View, main: Option<&Path>, found: Scan) -> Report {

@@ -26,15 +26,22 @@ impl Plan {
     pub fn for_command(program: &Path, identity: &Identity) -> Result<Plan, PlanError> {
         let mut plan = Plan::base(*identity)?;
         plan.program = Some(program.to_owned());
+        let programs = plan.add_program(program)?;
+        plan.complete(programs)?;
+        Ok(plan)
+    }
+
+    /// Adds a program and the interpreters that its `#!` line asks for; returns those of them that a loader
+    /// loads, by their paths without symlinks, the one that the kernel starts first.
+    pub(crate) fn add_program(&mut self, program: &Path) -> Result<Vec<PathBuf>, PlanError> {
         let mut programs = Vec::new();
         let mut script = program.to_owned();
         for _ in 0..=MOST_SCRIPTS {
-            let real = plan.add_host(&script)?;
+            let real = self.add_host(&script)?;
             match parse(&real) {
                 Parsed::Elf(_) => {
                     programs.insert(0, real);
-                    plan.complete(programs)?;
-                    return Ok(plan);
+                    return Ok(programs);
                 }
                 Parsed::Bad(_) => return Err(PlanError::NotAProgram { path: script }),
                 Parsed::NotElf => {
@@ -43,12 +50,12 @@ impl Plan {
                     let (interpreter, name) = line;
                     if let Some(name) = name {
                         // `env` starts what it finds on the PATH.
-                        programs.push(plan.add_host(&interpreter)?);
+                        programs.push(self.add_host(&interpreter)?);
                         script = on_path(&script, &name)?;
                     } else {
                         script = interpreter;
                     }
-                    plan.note_python(&script);
+                    self.note_python(&script);
                 }
             }
         }

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use callgate_abi::Arch;
+
 /// Why a plan can't be made. Each names the path and, where there is one, the mend.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
@@ -86,6 +88,17 @@ pub enum PlanError {
     ScriptLoop {
         /// The script.
         script: PathBuf,
+    },
+    /// A trace without files: imported, or of a probe that used none.
+    #[error(
+        "planning the root: the trace lists no files: record the probe with `callgate dig -o TRACE` or `callgate fit`"
+    )]
+    NoFiles,
+    /// A trace of a machine with another architecture: its files are not this host's.
+    #[error("planning the root: the trace is of {arch}, and this machine is not: record the probe here")]
+    OtherMachine {
+        /// The architecture in the trace.
+        arch: Arch,
     },
     /// A system call failed.
     #[error("planning the root: {operation} {path:?} failed")]

@@ -39,6 +39,11 @@ const PROTECTED: &[&str] = &[
 /// Kernel interfaces: nothing below them belongs into a root.
 const KERNEL: &[&str] = &["/dev", "/proc", "/run", "/sys"];
 
+/// The kernel interface that a path (without symlinks) is in.
+pub(crate) fn kernel_interface(path: &Path) -> Option<&'static str> {
+    KERNEL.iter().copied().find(|kernel| path.starts_with(kernel))
+}
+
 /// What of the host a tree at `dir` (without symlinks) would show that it must not; `None` when it may be shown.
 ///
 /// ```
@@ -52,7 +57,7 @@ pub fn shows_too_much(dir: &Path) -> Option<PathBuf> {
     let home = std::env::var_os("HOME")
         .map(PathBuf::from)
         .filter(|home| home.is_absolute());
-    if let Some(kernel) = KERNEL.iter().find(|kernel| dir.starts_with(kernel)) {
+    if let Some(kernel) = kernel_interface(dir) {
         return Some(PathBuf::from(kernel));
     }
     let in_home = dir.parent() == Some(Path::new("/home"));

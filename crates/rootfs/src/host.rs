@@ -47,7 +47,7 @@ impl Plan {
         }
     }
 
-    fn add_links(&mut self, links: Vec<(PathBuf, PathBuf)>) -> Result<(), PlanError> {
+    pub(crate) fn add_links(&mut self, links: Vec<(PathBuf, PathBuf)>) -> Result<(), PlanError> {
         links
             .into_iter()
             .try_for_each(|(at, target)| self.insert(at, Entry::Symlink { target }))

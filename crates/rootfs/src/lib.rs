@@ -45,6 +45,7 @@ mod python;
 mod resolve;
 mod scan;
 mod sys;
+mod traced;
 mod view;
 
 pub use check::{CheckError, REPORT_SCHEMA, Report, check_directory, check_plan};
@@ -58,3 +59,4 @@ pub use materialise::{
 };
 pub use plan::Plan;
 pub use python::PythonInside;
+pub use traced::TracedFrom;

@@ -10,7 +10,7 @@ use crate::elf::Missing;
 use crate::error::PlanError;
 use crate::identity::Identity;
 use crate::view::{Node, View, names_in, node_at};
-use crate::{Entry, PythonInside};
+use crate::{Entry, PythonInside, TracedFrom};
 
 /// What a root holds, by path inside it.
 ///
@@ -37,6 +37,7 @@ pub struct Plan {
     pub(crate) python: Option<PythonInside>,
     pub(crate) program: Option<PathBuf>,
     pub(crate) identity: Option<Identity>,
+    pub(crate) traced_from: Option<TracedFrom>,
     pub(crate) missing: Vec<Missing>,
     pub(crate) notes: Vec<String>,
 }
@@ -89,6 +90,11 @@ impl Plan {
     /// Whose name its `/etc/passwd` holds.
     pub fn identity(&self) -> Option<Identity> {
         self.identity
+    }
+
+    /// The trace that it was planned from, if it was.
+    pub fn traced_from(&self) -> Option<&TracedFrom> {
+        self.traced_from.as_ref()
     }
 
     /// Shared objects that were looked for while planning and not found, or found only by luck; see [`Missing`].

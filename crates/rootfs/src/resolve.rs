@@ -33,11 +33,32 @@ pub(crate) enum Unresolved {
     Io(PathBuf, io::Error),
 }
 
+/// What was met on the way, also where that leads nowhere.
+#[derive(Debug, Default)]
+pub(crate) struct Trail {
+    /// Each symlink, with what it says.
+    pub(crate) links: Vec<(PathBuf, PathBuf)>,
+    /// Each directory that was left again by a `..`: it has to be there as well.
+    pub(crate) left: Vec<PathBuf>,
+}
+
 /// Follows `path` (absolute; `..` allowed) in `view`.
 pub(crate) fn resolve(view: &dyn View, path: &Path) -> Result<Resolved, Unresolved> {
+    let mut trail = Trail::default();
+    let (real, node) = walk(view, path, &mut trail)?;
+    Ok(Resolved {
+        links: trail.links,
+        real,
+        node,
+    })
+}
+
+/// As [`resolve`], one component after the other as the kernel does (path_resolution(7)): `..` is the parent of
+/// where the links have led, not of the name before it.
+pub(crate) fn walk(view: &dyn View, path: &Path, trail: &mut Trail) -> Result<(PathBuf, Node), Unresolved> {
     let mut todo: VecDeque<OsString> = VecDeque::new();
     queue(&mut todo, path);
-    let mut links = Vec::new();
+    let Trail { links, left } = trail;
     let mut real = PathBuf::from("/");
     let mut node = Node::Dir;
     while let Some(name) = todo.pop_front() {
@@ -45,6 +66,7 @@ pub(crate) fn resolve(view: &dyn View, path: &Path) -> Result<Resolved, Unresolv
             return Err(Unresolved::NotFound);
         }
         if name == ".." {
+            left.push(real.clone());
             real.pop();
             continue;
         }
@@ -70,7 +92,7 @@ pub(crate) fn resolve(view: &dyn View, path: &Path) -> Result<Resolved, Unresolv
             }
         }
     }
-    Ok(Resolved { links, real, node })
+    Ok((real, node))
 }
 
 /// Puts the components of `path` in front of what is still to be walked.

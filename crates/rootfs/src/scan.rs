@@ -62,7 +62,7 @@ pub(crate) fn scan(
                 out.objects.push((seen_as(&entry), entry.into_path()));
             }
         } else if let Some(odd) = oddity(kind) {
-            out.notes.push(format!(
+            out.odd.push(format!(
                 "{} is a {odd}, which is left out",
                 seen_as(&entry).display()
             ));

@@ -12,12 +12,21 @@ use crate::terminal::{DIM, GREEN, escape};
 use crate::{input, output, table};
 
 pub(crate) fn build(args: &RootBuildArgs) -> Result<u8, Failure> {
-    let interpreter = interpreter(args.script.as_deref(), args.python.as_deref())?;
     let identity = Identity {
         uid: args.uid,
         gid: args.uid,
     };
-    let plan = Plan::for_python(&interpreter, &identity).map_err(Failure::input)?;
+    let plan = match &args.from {
+        Some(path) => {
+            let trace = input::trace(path)?;
+            let plan = Plan::for_trace(&trace, &path.display().to_string(), &identity);
+            plan.map_err(|error| Failure::input(format!("{}: {error}", path.display())))?
+        }
+        None => {
+            let interpreter = interpreter(args.script.as_deref(), args.python.as_deref())?;
+            Plan::for_python(&interpreter, &identity).map_err(Failure::input)?
+        }
+    };
     let spinner = Spinner::new();
     spinner.say(&format!("building {}", args.dir.display()));
     let built = materialise(&plan, &args.dir, &BuildOptions::default(), &mut |progress| {
@@ -37,10 +46,10 @@ pub(crate) fn build(args: &RootBuildArgs) -> Result<u8, Failure> {
         anstream::eprintln!("{DIM}note: {}{DIM:#}", escape(note));
     }
     anstream::eprintln!(
-        "{GREEN}built{GREEN:#} {}: {} files, {} MiB ({} written, {} removed)",
+        "{GREEN}built{GREEN:#} {}: {} files, {:.1} MiB ({} written, {} removed)",
         args.dir.display(),
         built.files,
-        built.bytes >> 20,
+        built.bytes as f64 / f64::from(1 << 20),
         built.written,
         built.removed
     );

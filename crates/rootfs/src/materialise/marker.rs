@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::identity::Identity;
 use crate::plan::Plan;
 use crate::python::PythonInside;
+use crate::traced::TracedFrom;
 
 /// The marker's name, in the root's top directory. Only its owner can read it, as it speaks of the host.
 pub const MARKER: &str = ".callgate-root.json";
@@ -28,6 +29,9 @@ pub(crate) struct Marker {
     pub(crate) program: Option<PathBuf>,
     pub(crate) uid: Option<u32>,
     pub(crate) gid: Option<u32>,
+    /// The trace whose files it holds, if it was built from one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) traced_from: Option<TracedFrom>,
     pub(crate) files: u64,
     pub(crate) bytes: u64,
     /// The plan's entries: kind and path, in sentences for people.
@@ -80,6 +84,7 @@ impl Marker {
             program: plan.program().map(Path::to_owned),
             uid: plan.identity().map(|identity| identity.uid),
             gid: plan.identity().map(|identity| identity.gid),
+            traced_from: plan.traced_from().cloned(),
             files,
             bytes,
             entries: plan
