@@ -105,14 +105,15 @@ impl Policy {
         let mut rules = Vec::new();
         for rule in conditional {
             let action = floor.map_or(rule.action, |floor| floor.max(rule.action));
-            if action != base {
+            // Without a floor, a rule with the default's action still overrules softer ones.
+            if action != base || floor.is_none() {
                 actions.insert(action);
                 rules.push((action, rule.args.clone()));
             }
         }
-        match rules.is_empty() {
-            true => Verdict::Always(base),
-            false => Verdict::Depends {
+        match actions.len() {
+            1 => Verdict::Always(base),
+            _ => Verdict::Depends {
                 base,
                 actions: actions.into_iter().collect(),
                 rules,
@@ -200,6 +201,24 @@ mod tests {
         }
         let x32 = Syscall::new(Abi::X86_64, Abi::X32_BIT | 9999);
         assert_eq!(policy.decide(x32, &[0; 6]), Action::KillProcess);
+    }
+
+    #[test]
+    fn a_conditional_rule_with_the_defaults_action_still_overrules_softer_ones() {
+        let mut policy = Policy::new(Action::Errno(1));
+        let read = on(Arch::X86_64, "read");
+        policy.rules = vec![Rule::new(Action::Errno(1), ["read"]).when([arg0(0)])];
+        assert_eq!(policy.verdict(read), Verdict::Always(Action::Errno(1)));
+        let any = ArgCondition::new(0, CompareOp::Ne, 9).unwrap();
+        policy.rules.push(Rule::new(Action::Allow, ["read"]).when([any]));
+        assert_eq!(policy.decide(read, &[0; 6]), Action::Errno(1));
+        let Verdict::Depends { rules, .. } = policy.verdict(read) else {
+            panic!()
+        };
+        assert_eq!(
+            rules,
+            [(Action::Errno(1), vec![arg0(0)]), (Action::Allow, vec![any])]
+        );
     }
 
     #[test]
