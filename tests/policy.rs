@@ -6,6 +6,7 @@
 //! - [`making`]: `policy new`, `allow`, `remove`, `show`, `list`, and what they keep;
 //! - [`refusals`]: bad input, and files that can't be written;
 //! - [`containers`]: the emitted OCI file under crun and runc;
+//! - [`formats`]: other tools' formats, under nsjail, systemd-analyze and a C program, and back again;
 //! - [`bubblewrap`]: the emitted BPF under `bwrap --seccomp`;
 //! - [`unknown`]: numbers above the newest known call;
 //! - [`round_trip`]: a call is taken out, refused, allowed by the remedy, and the probe runs again.
@@ -15,6 +16,7 @@ mod bubblewrap;
 mod comparing;
 mod containers;
 mod deciding;
+mod formats;
 mod making;
 mod refusals;
 mod round_trip;

@@ -214,7 +214,10 @@ fn emitted_formats_are_of_one_architecture_and_in_their_tools_own_terms() {
 
         let dify = expect(
             0,
-            &mut policy(dir.path(), ["emit", "p.json", "--format", "dify", "--arch", arch]),
+            &mut policy(
+                dir.path(),
+                ["emit", "p.json", "--format", "dify", "--arch", arch, "--lossy"],
+            ),
         );
         let dify = String::from_utf8(dify.stdout).unwrap();
         let list = dify

@@ -18,7 +18,8 @@ pub(crate) use dig::{DigArgs, DigCommand, ImportArgs, MergeArgs, RecordArgs, Sho
 pub(crate) use exec::{ExecArgs, LockArg};
 pub(crate) use policy::{
     AllowArgs, CombineArgs, DefaultArg, DenyArgs, DiffArgs, DisasmArgs, EditArgs, EmitArgs, ExplainArgs,
-    Format, LintArgs, NewArgs, NumbersArgs, PolicyCommand, ShowArgs, TranslateArgs, UnknownArg, VerifyArgs,
+    Format, LintArgs, NewArgs, NumbersArgs, PolicyCommand, PolicyFormat, PolicyImportArgs, ShowArgs,
+    TranslateArgs, UnknownArg, VerifyArgs,
 };
 
 /// Which system calls does this program need, and will it run when only those are open?

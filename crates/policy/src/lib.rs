@@ -18,7 +18,8 @@
 //!   [`mod@lint`] finds what is dangerous or broken in one, [`explain()`] tells all that is known of a call;
 //! - [`disassemble`] shows a program with names, also a foreign one, and [`verdicts`] what it answers to
 //!   each call;
-//! - [`shipped`] has the policies that come with the program, [`emit`] the formats of other tools.
+//! - [`shipped`] has the policies that come with the program, [`emit`] the formats of other tools, and
+//!   [`mod@import`] makes a policy from one of them.
 //!
 //! ```
 //! use callgate_abi::{Action, Arch};
@@ -40,7 +41,8 @@
 //!
 //! Limits: a file names its calls, so numbers without a name get the default, or ENOSYS
 //! above the newest known one ([`Unknown`]); user notification
-//! (`SCMP_ACT_NOTIFY`) and moby's conditions on capabilities and kernel versions are refused when read;
+//! (`SCMP_ACT_NOTIFY`) is refused when read, and moby's conditions on capabilities and kernel versions are
+//! resolved by [`mod@import`] alone;
 //! calls through compatibility entries (i386, x32, 32-bit arm) are always killed.
 
 mod amend;
@@ -54,7 +56,9 @@ mod diff;
 mod disasm;
 pub mod emit;
 mod explain;
+pub mod import;
 pub mod lint;
+mod logic;
 mod model;
 mod names;
 mod notes;

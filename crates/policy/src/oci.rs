@@ -3,20 +3,28 @@
 //! What can be judged by itself (a name, an action, a condition) is judged while it is read, so that an
 //! error carries the JSON path and the line of the very word.
 
-use callgate_abi::{Action, ArgCondition, CompareOp};
+use callgate_abi::{Action, ArgCondition, CompareOp, errno_number};
 use serde::{Deserialize, Serialize};
 
-use crate::{Rule, Unknown, names};
+use crate::{Rule, Unknown, import, names};
 
-/// The whole file.
+/// The whole file, with rules as they are wanted: [`FileRule`], or [`HostRule`] where conditions on the host
+/// are kept to be resolved.
 #[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct File {
+#[serde(
+    rename_all = "camelCase",
+    deny_unknown_fields,
+    bound(deserialize = "R: Deserialize<'de>")
+)]
+pub(crate) struct File<R> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
     pub default_action: ActionName,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_errno_ret: Option<u32>,
+    /// The same by name, as containers-common (Podman) writes it.
+    #[serde(default, skip_serializing)]
+    pub default_errno: Option<ErrnoName>,
     #[serde(default)]
     pub architectures: Option<Vec<ScmpArch>>,
     #[serde(default, skip_serializing)]
@@ -31,7 +39,7 @@ pub(crate) struct File {
     #[serde(default, rename = "x-callgate", skip_serializing_if = "Option::is_none")]
     pub own: Option<Own>,
     #[serde(default)]
-    pub syscalls: Option<Vec<FileRule>>,
+    pub syscalls: Option<Vec<R>>,
 }
 
 /// callgate's own part of the file.
@@ -146,7 +154,7 @@ const MOBY_ARCHES: [&str; 20] = [
     "x86",
 ];
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub(crate) struct MobyArch(pub String);
 
@@ -160,6 +168,88 @@ impl TryFrom<String> for MobyArch {
                 "unknown architecture {word:?}: expected amd64, arm64, x86 …"
             )),
         }
+    }
+}
+
+/// A capability, by its full name.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Cap(String);
+
+impl TryFrom<String> for Cap {
+    type Error = String;
+
+    fn try_from(word: String) -> Result<Self, String> {
+        import::capability(&word).map(Self)
+    }
+}
+
+/// A kernel's version: its first two numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Kernel {
+    /// `6` of 6.1.
+    pub version: u32,
+    /// `1` of 6.1.
+    pub patchlevel: u32,
+}
+
+impl TryFrom<String> for Kernel {
+    type Error = String;
+
+    fn try_from(word: String) -> Result<Self, String> {
+        word.parse()
+    }
+}
+
+impl std::str::FromStr for Kernel {
+    type Err = String;
+
+    /// Reads `6.1`, and `uname -r`'s `6.1.0-13-amd64`.
+    fn from_str(word: &str) -> Result<Self, String> {
+        let number = |part: &str| {
+            let end = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
+            part[..end].parse::<u32>().ok()
+        };
+        let mut parts = word.splitn(3, '.').map(number);
+        match (parts.next().flatten(), parts.next().flatten()) {
+            (Some(version), Some(patchlevel)) => Ok(Self { version, patchlevel }),
+            _ => Err(format!(
+                "{word:?} is no kernel version: expected two numbers, as 6.1"
+            )),
+        }
+    }
+}
+
+impl std::fmt::Display for Kernel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.version, self.patchlevel)
+    }
+}
+
+/// The name of an errno.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct ErrnoName(u32);
+
+impl TryFrom<String> for ErrnoName {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        match errno_number(&name) {
+            Some(errno) if name.starts_with('E') => Ok(Self(errno.into())),
+            _ => Err(format!("unknown errno {name:?}: expected EPERM, ENOSYS …")),
+        }
+    }
+}
+
+/// The errno that stands in a file, by number, by name or both.
+pub(crate) fn one_errno(number: Option<u32>, name: Option<ErrnoName>) -> Result<Option<u32>, String> {
+    match (number, name.map(|name| name.0)) {
+        (Some(number), Some(name)) if number != name => Err(format!(
+            "the errno is {number} by number and {name} by name: take one out"
+        )),
+        (number, name) => Ok(number.or(name)),
     }
 }
 
@@ -231,6 +321,8 @@ pub(crate) struct RuleParts {
     action: ActionName,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     errno_ret: Option<u32>,
+    #[serde(default, skip_serializing)]
+    errno: Option<ErrnoName>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     args: Option<Vec<Arg>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -242,65 +334,103 @@ pub(crate) struct RuleParts {
 }
 
 /// moby's conditions on the host.
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Conditions {
+pub(crate) struct Conditions {
+    /// Machines.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     arches: Option<Vec<MobyArch>>,
+    /// Capabilities of the container.
     #[serde(default, skip_serializing)]
-    caps: Option<Vec<String>>,
+    caps: Option<Vec<Cap>>,
+    /// The oldest kernel.
     #[serde(default, skip_serializing)]
-    min_kernel: Option<String>,
+    min_kernel: Option<Kernel>,
+}
+
+impl Conditions {
+    /// The machines, in moby's words.
+    pub fn arches(&self) -> Vec<String> {
+        self.arches.iter().flatten().map(|arch| arch.0.clone()).collect()
+    }
+
+    /// The capabilities.
+    pub fn caps(&self) -> Vec<&str> {
+        self.caps.iter().flatten().map(|cap| cap.0.as_str()).collect()
+    }
+
+    /// The oldest kernel.
+    pub fn min_kernel(&self) -> Option<Kernel> {
+        self.min_kernel
+    }
+}
+
+/// A rule that counts on some hosts.
+#[derive(Deserialize)]
+#[serde(try_from = "RuleParts")]
+pub(crate) struct HostRule {
+    /// The rule, for all hosts.
+    pub rule: Rule,
+    /// Where it counts: all of these must hold.
+    pub includes: Conditions,
+    /// Where it does not: none of these may hold.
+    pub excludes: Conditions,
 }
 
 fn unresolved(what: &str) -> String {
-    format!(
-        "{what} depends on the host, which callgate does not resolve yet: keep the rule without it if it holds on \
-         your hosts, else take the rule out"
-    )
+    format!("{what} depends on the host: `callgate policy import` resolves it (--kernel, --cap)")
 }
 
-impl TryFrom<RuleParts> for FileRule {
+impl TryFrom<RuleParts> for HostRule {
     type Error = String;
 
     fn try_from(parts: RuleParts) -> Result<Self, String> {
-        let action = parts.action.with(parts.errno_ret)?;
-        let some = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
-        let includes = parts.includes.unwrap_or_default();
-        let excludes = parts.excludes.unwrap_or_default();
-        if some(&includes.caps) {
-            return Err(unresolved("includes.caps"));
-        }
-        if includes.min_kernel.is_some() {
-            return Err(unresolved("includes.minKernel"));
-        }
-        if some(&excludes.caps)
-            || excludes.min_kernel.is_some()
-            || excludes.arches.is_some_and(|a| !a.is_empty())
-        {
-            return Err(unresolved("excludes"));
-        }
+        let action = parts.action.with(one_errno(parts.errno_ret, parts.errno)?)?;
         let names = match (parts.names, parts.name) {
             (Some(names), None) if !names.is_empty() => names,
             (None, Some(name)) => vec![name],
             (Some(_), Some(_)) => return Err("both `name` and `names`".into()),
             _ => return Err("a rule without names".into()),
         };
-        Ok(Self(Rule {
-            names: names.into_iter().map(|name| name.0).collect(),
-            action,
-            args: parts
-                .args
-                .unwrap_or_default()
-                .into_iter()
-                .map(|arg| arg.0)
-                .collect(),
-            comment: parts.comment,
-            arches: includes
-                .arches
-                .filter(|arches| !arches.is_empty())
-                .map(|arches| arches.into_iter().map(|arch| arch.0).collect()),
-        }))
+        Ok(Self {
+            rule: Rule {
+                names: names.into_iter().map(|name| name.0).collect(),
+                action,
+                args: parts
+                    .args
+                    .unwrap_or_default()
+                    .into_iter()
+                    .map(|arg| arg.0)
+                    .collect(),
+                comment: parts.comment,
+                arches: None,
+            },
+            includes: parts.includes.unwrap_or_default(),
+            excludes: parts.excludes.unwrap_or_default(),
+        })
+    }
+}
+
+impl TryFrom<RuleParts> for FileRule {
+    type Error = String;
+
+    fn try_from(parts: RuleParts) -> Result<Self, String> {
+        let HostRule {
+            rule,
+            includes,
+            excludes,
+        } = HostRule::try_from(parts)?;
+        if !includes.caps().is_empty() {
+            return Err(unresolved("includes.caps"));
+        }
+        if includes.min_kernel.is_some() {
+            return Err(unresolved("includes.minKernel"));
+        }
+        if !excludes.caps().is_empty() || excludes.min_kernel.is_some() || !excludes.arches().is_empty() {
+            return Err(unresolved("excludes"));
+        }
+        let arches = Some(includes.arches()).filter(|arches| !arches.is_empty());
+        Ok(Self(Rule { arches, ..rule }))
     }
 }
 
@@ -312,6 +442,7 @@ impl From<FileRule> for RuleParts {
             name: None,
             action,
             errno_ret,
+            errno: None,
             args: (!rule.args.is_empty()).then(|| rule.args.iter().copied().map(Arg).collect()),
             comment: rule.comment,
             includes: rule.arches.map(|arches| Conditions {

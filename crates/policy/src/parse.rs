@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use callgate_abi::{Action, Arch};
 
-use crate::oci::{File, Own};
-use crate::{Policy, outline};
+use serde::de::DeserializeOwned;
+
+use crate::oci::{File, FileRule, Own, one_errno};
+use crate::{Policy, Rule, outline};
 
 /// The longest text that is read as a policy. Docker's default profile is 15 KB.
 pub const MAX_BYTES: usize = 16 * 1024 * 1024;
@@ -63,58 +65,12 @@ impl Policy {
     /// [`PolicyError`], with the JSON path and the line of the fault. Unknown fields, actions and names
     /// are faults; so are moby's conditions on capabilities and kernel versions, which need a host.
     pub fn parse(text: &str) -> Result<Self, PolicyError> {
-        if text.len() > MAX_BYTES {
-            return Err(PolicyError::TooLong { bytes: text.len() });
-        }
-        let mut reader = serde_json::Deserializer::from_str(text);
-        let file: File = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-            let path = match error.path().to_string() {
-                root if root == "." => "the top".to_owned(),
-                path => path,
-            };
-            PolicyError::Malformed {
-                path,
-                source: error.into_inner(),
-            }
-        })?;
-        reader.end().map_err(|source| PolicyError::Malformed {
-            path: "the end".into(),
-            source,
-        })?;
-        let default = file
-            .default_action
-            .with(file.default_errno_ret)
-            .map_err(|reason| PolicyError::DefaultErrno {
-                line: outline::default_errno_line(text),
-                reason,
-            })?;
-        let mut architectures: Vec<String> = Vec::new();
-        let mapped = file.arch_map.into_iter().flatten();
-        let mapped = mapped
-            .flat_map(|m| std::iter::once(m.architecture).chain(m.sub_architectures.into_iter().flatten()));
-        for arch in file.architectures.into_iter().flatten().chain(mapped) {
-            if !architectures.contains(&arch.0) {
-                architectures.push(arch.0);
-            }
-        }
-        let policy = Self {
-            comment: file.comment,
-            default,
-            unknown: Own::unknown(file.own),
-            architectures,
-            flags: file.flags.unwrap_or_default(),
-            listener_path: file.listener_path,
-            listener_metadata: file.listener_metadata,
-            rules: file.syscalls.into_iter().flatten().map(|rule| rule.0).collect(),
-        };
-        match policy.contradiction(text) {
-            Some(error) => Err(error),
-            None => Ok(policy),
-        }
+        let file: File<FileRule> = read(text)?;
+        assemble(file, |rule| Some(rule.0)).map_err(|fault| fault.in_json(text))
     }
 
     /// The first rule that an unconditional, more restrictive rule for the same call makes void.
-    fn contradiction(&self, text: &str) -> Option<PolicyError> {
+    fn void_rule(&self) -> Option<VoidRule> {
         for arch in Arch::ALL {
             let mut strongest: BTreeMap<&str, (Action, usize)> = BTreeMap::new();
             for (index, rule) in self.rules_for(arch).filter(|(_, rule)| rule.args.is_empty()) {
@@ -130,10 +86,7 @@ impl Policy {
                     if let Some((strong, overrules)) = strongest.get(name.as_str()).copied() {
                         if rule.action < strong {
                             let (name, weak) = (name.clone(), rule.action);
-                            let lines = outline::rule_lines(text);
-                            let line = |rule: usize| lines.get(rule).copied().unwrap_or_default();
-                            return Some(PolicyError::Contradiction {
-                                lines: [line(overruled), line(overrules)],
+                            return Some(VoidRule {
                                 name,
                                 overruled,
                                 weak,
@@ -146,5 +99,114 @@ impl Policy {
             }
         }
         None
+    }
+}
+
+/// A rule that another one always overrules: places and actions of both.
+pub(crate) struct VoidRule {
+    pub name: String,
+    pub overruled: usize,
+    pub weak: Action,
+    pub overrules: usize,
+    pub strong: Action,
+}
+
+/// Why a file that has the right shape is no policy.
+pub(crate) enum Unsound {
+    /// The default's action takes no errno, or not this one.
+    DefaultErrno(String),
+    /// A rule is void; its place is that in the file.
+    Void(VoidRule),
+}
+
+impl Unsound {
+    /// The error for a file in JSON, with its lines.
+    pub fn in_json(self, text: &str) -> PolicyError {
+        let void = match self {
+            Self::DefaultErrno(reason) => {
+                return PolicyError::DefaultErrno {
+                    line: outline::default_errno_line(text),
+                    reason,
+                };
+            }
+            Self::Void(void) => void,
+        };
+        let lines = outline::rule_lines(text);
+        let line = |rule: usize| lines.get(rule).copied().unwrap_or_default();
+        PolicyError::Contradiction {
+            lines: [line(void.overruled), line(void.overrules)],
+            name: void.name,
+            overruled: void.overruled,
+            weak: void.weak,
+            overrules: void.overrules,
+            strong: void.strong,
+        }
+    }
+}
+
+/// A JSON text as what it should be; a fault is told with its path and line.
+pub(crate) fn read<T: DeserializeOwned>(text: &str) -> Result<T, PolicyError> {
+    if text.len() > MAX_BYTES {
+        return Err(PolicyError::TooLong { bytes: text.len() });
+    }
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| PolicyError::Malformed {
+        path: place(error.path()),
+        source: error.into_inner(),
+    })?;
+    reader.end().map_err(|source| PolicyError::Malformed {
+        path: "the end".into(),
+        source,
+    })?;
+    Ok(value)
+}
+
+/// The words for a JSON path.
+pub(crate) fn place(path: &serde_path_to_error::Path) -> String {
+    match path.to_string() {
+        root if root == "." => "the top".to_owned(),
+        path => path,
+    }
+}
+
+/// The policy of a file, of whose rules those count that are made into one.
+pub(crate) fn assemble<R>(file: File<R>, mut rule: impl FnMut(R) -> Option<Rule>) -> Result<Policy, Unsound> {
+    let errno = one_errno(file.default_errno_ret, file.default_errno);
+    let default = errno
+        .and_then(|errno| file.default_action.with(errno))
+        .map_err(Unsound::DefaultErrno)?;
+    let mut architectures: Vec<String> = Vec::new();
+    let mapped = file.arch_map.into_iter().flatten();
+    let mapped =
+        mapped.flat_map(|m| std::iter::once(m.architecture).chain(m.sub_architectures.into_iter().flatten()));
+    for arch in file.architectures.into_iter().flatten().chain(mapped) {
+        if !architectures.contains(&arch.0) {
+            architectures.push(arch.0);
+        }
+    }
+    let (mut rules, mut places) = (Vec::new(), Vec::new());
+    for (place, read) in file.syscalls.into_iter().flatten().enumerate() {
+        if let Some(rule) = rule(read) {
+            rules.push(rule);
+            places.push(place);
+        }
+    }
+    let policy = Policy {
+        comment: file.comment,
+        default,
+        unknown: Own::unknown(file.own),
+        architectures,
+        flags: file.flags.unwrap_or_default(),
+        listener_path: file.listener_path,
+        listener_metadata: file.listener_metadata,
+        rules,
+    };
+    match policy.void_rule() {
+        Some(void) => Err(Unsound::Void(VoidRule {
+            overruled: places[void.overruled],
+            overrules: places[void.overrules],
+            ..void
+        })),
+        None => Ok(policy),
     }
 }

@@ -15,10 +15,11 @@ impl Policy {
     /// None in practice: every part of a policy can be written as JSON.
     pub fn to_json(&self) -> Result<String, serde_json::Error> {
         let (default_action, default_errno_ret) = ActionName::of(self.default);
-        let file = File {
+        let file: File<FileRule> = File {
             comment: self.comment.clone(),
             default_action,
             default_errno_ret,
+            default_errno: None,
             architectures: Some(self.architectures.iter().cloned().map(ScmpArch).collect()),
             arch_map: None,
             flags: (!self.flags.is_empty()).then(|| self.flags.clone()),

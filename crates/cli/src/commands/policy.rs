@@ -2,7 +2,9 @@
 
 mod author;
 mod disasm;
+mod emit;
 mod explain;
+mod import;
 mod lint;
 mod numbers;
 mod sarif;
@@ -10,10 +12,9 @@ mod verdicts;
 mod verify;
 
 use callgate_abi::{Arch, Filter};
-use callgate_policy::emit::{self, Emitted};
 use callgate_policy::{Combination, Policy, shipped};
 
-use crate::args::{EmitArgs, Format, PolicyCommand, ShowArgs};
+use crate::args::{PolicyCommand, ShowArgs};
 use crate::commands::dig::paint;
 use crate::failure::Failure;
 use crate::terminal::{DIM, YELLOW, escape};
@@ -29,7 +30,8 @@ pub(crate) fn run(command: &PolicyCommand) -> Result<u8, Failure> {
         PolicyCommand::Merge(args) => author::combined(args, Combination::Merge),
         PolicyCommand::Intersect(args) => author::combined(args, Combination::Intersect),
         PolicyCommand::Translate(args) => author::translate(args),
-        PolicyCommand::Emit(args) => emit(args),
+        PolicyCommand::Emit(args) => emit::run(args),
+        PolicyCommand::Import(args) => import::run(args),
         PolicyCommand::Verify(args) => verify::run(args),
         PolicyCommand::Disasm(args) => disasm::run(args),
         PolicyCommand::Lint(args) => lint::run(args),
@@ -38,48 +40,6 @@ pub(crate) fn run(command: &PolicyCommand) -> Result<u8, Failure> {
         PolicyCommand::List => list(),
         PolicyCommand::Show(args) => show(args),
     }
-}
-
-fn emit(args: &EmitArgs) -> Result<u8, Failure> {
-    let policy = input::policy(&args.policy)?;
-    policy.notes().iter().for_each(|note| warn(note));
-    let arch = args.arch.unwrap_or(Arch::NATIVE);
-    let bytes = match args.format {
-        Format::Oci => emit::oci(&policy, args.arch)
-            .map_err(Failure::input)?
-            .into_bytes(),
-        Format::Bpf => emit::bpf(&policy, arch).map_err(Failure::input)?,
-        Format::Dify => {
-            let emitted = emit::dify(&policy, arch);
-            tell(&emitted.lost);
-            emitted.text.into_bytes()
-        }
-        Format::Names => kept(emit::list_names(&policy, arch), args)?,
-        Format::Numbers => kept(emit::list_numbers(&policy, arch), args)?,
-        Format::Seccompiler => kept(emit::seccompiler(&policy, arch).map_err(Failure::input)?, args)?,
-    };
-    output::file(&args.output, &bytes)?;
-    Ok(0)
-}
-
-/// The text, if nothing is lost or that is accepted.
-fn kept(emitted: Emitted, args: &EmitArgs) -> Result<Vec<u8>, Failure> {
-    tell(&emitted.lost);
-    if !emitted.lost.is_empty() && !args.lossy {
-        let count = emitted.lost.len();
-        let advice = "--lossy writes it all the same".to_owned();
-        return Err(Failure::input(format!(
-            "{}: the format can't say {count} things of it",
-            args.policy
-        ))
-        .with_advice(Some(advice)));
-    }
-    Ok(emitted.text.into_bytes())
-}
-
-fn tell(lost: &[String]) {
-    lost.iter()
-        .for_each(|lost| warn(&format!("not in this format: {lost}")));
 }
 
 fn list() -> Result<u8, Failure> {

@@ -127,7 +127,7 @@ fn uncached(Filter(mut instructions): Filter) -> Filter {
 
 /// libseccomp's program for the policy; nothing if it is not installed.
 fn libseccomp(policy: &Policy, level: &str) -> Option<Filter> {
-    let text = emit::oci(policy, Some(Arch::NATIVE)).ok()?;
+    let text = emit::oci(policy, Some(Arch::NATIVE)).ok()?.text;
     let mut child = Command::new("/usr/bin/python3")
         .args(["-I", "-c", ORACLE, level])
         .stdin(Stdio::piped())

@@ -1,9 +1,9 @@
 //! Bare lists of what is allowed: names, numbers.
 
-use callgate_abi::{Action, Arch, Syscall};
+use callgate_abi::{Arch, Syscall};
 
-use super::Emitted;
-use crate::{Policy, Verdict};
+use super::{Emitted, lost};
+use crate::Policy;
 
 /// `0, 1, 3`: the numbers of the calls, ascending, as both forms of the setting write them.
 pub fn numbers(calls: &[Syscall]) -> String {
@@ -20,7 +20,7 @@ pub fn list_names(policy: &Policy, arch: Arch) -> Emitted {
     let allowed = policy.allowed(arch);
     Emitted {
         text: allowed.iter().map(|call| format!("{call}\n")).collect(),
-        lost: lost(policy, arch),
+        lost: lost::list(policy, arch),
     }
 }
 
@@ -29,35 +29,14 @@ pub fn list_names(policy: &Policy, arch: Arch) -> Emitted {
 pub fn list_numbers(policy: &Policy, arch: Arch) -> Emitted {
     Emitted {
         text: format!("{}\n", numbers(&policy.allowed(arch))),
-        lost: lost(policy, arch),
+        lost: lost::list(policy, arch),
     }
-}
-
-/// What a list of allowed calls, with kill for all else, does not say.
-pub(super) fn lost(policy: &Policy, arch: Arch) -> Vec<String> {
-    let mut lost = Vec::new();
-    if policy.default != Action::KillProcess {
-        lost.push(format!("the default is {}; there it is kill", policy.default));
-    }
-    lost.extend(super::unknown_lost(policy, Action::KillProcess));
-    for call in arch.calls() {
-        match policy.verdict(call) {
-            Verdict::Always(action) if action == policy.default || action == Action::Allow => {}
-            Verdict::Always(Action::Log) => lost.push(format!("{call}: allowed there without a log entry")),
-            Verdict::Always(action) => lost.push(format!("{call}: {action} becomes kill")),
-            verdict if verdict.may_run() => {
-                lost.push(format!("{call}: allowed for some arguments; there for all"));
-            }
-            Verdict::Depends { .. } => {
-                lost.push(format!("{call}: what it gets by its arguments becomes kill"))
-            }
-        }
-    }
-    lost
 }
 
 #[cfg(test)]
 mod tests {
+    use callgate_abi::Action;
+
     use super::*;
     use crate::Rule;
 

@@ -1,21 +1,35 @@
 //! A policy in the words of other tools.
 //!
 //! What a format can't say is never left out in silence: it is an error, or stands in
-//! [`Emitted::lost`].
+//! [`Emitted::lost`]. Where a text has comments, its first lines say what it is for, which policy it was
+//! made from and what was lost. The same policy always gives the same text.
 
+mod c;
 mod dify;
+mod k8s;
+mod kafel;
 mod lists;
+mod lost;
+mod minijail;
+mod moby;
 mod oci;
 mod seccompiler;
+mod systemd;
+mod text;
 
-use callgate_abi::{Action, Arch};
-
-pub use dify::dify;
+pub use c::{bpf, c};
+pub use dify::{dify, dify_env, dify_go};
+pub use k8s::k8s;
+pub use kafel::kafel;
 pub use lists::{list_names, list_numbers, numbers};
+pub use minijail::minijail;
+pub use moby::moby;
 pub use oci::oci;
+pub(crate) use oci::resolved;
 pub use seccompiler::seccompiler;
+pub use systemd::systemd;
 
-use crate::{CompileError, Policy, compile};
+use crate::CompileError;
 
 /// Why a policy can't be emitted.
 #[derive(Debug, thiserror::Error)]
@@ -35,18 +49,4 @@ pub struct Emitted {
     pub text: String,
     /// What the policy says and the text can't, one sentence each.
     pub lost: Vec<String>,
-}
-
-/// What a format loses that has one answer for all numbers it does not name, known or not.
-fn unknown_lost(policy: &Policy, there: Action) -> Option<String> {
-    let here = policy.unknown.action(there);
-    (here != there).then(|| format!("numbers above the newest known call get {here}; there {there}"))
-}
-
-/// The program as bytes, as `bwrap --seccomp FD` reads it: 8 per instruction, little-endian.
-///
-/// # Errors
-/// [`EmitError::Compile`] if the policy has no filter that the kernel would take.
-pub fn bpf(policy: &Policy, arch: Arch) -> Result<Vec<u8>, EmitError> {
-    Ok(compile(policy, arch)?.link()?.to_bytes())
 }

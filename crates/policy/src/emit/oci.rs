@@ -1,30 +1,47 @@
-//! OCI seccomp JSON for runc, crun, Docker, Podman and Kubernetes.
+//! OCI seccomp JSON for runc, crun and Podman.
 
 use callgate_abi::Arch;
 
-use super::EmitError;
+use super::{EmitError, Emitted, lost};
 use crate::{Policy, Rule, names};
 
 /// The policy as OCI seccomp JSON.
 ///
 /// With an architecture, it is resolved to that one: its rules, its names, and nothing that a runtime
-/// would have to understand beyond OCI. Without, it is the policy's own file, whose rules for one
-/// architecture carry moby's `includes.arches`: Docker resolves that, but runc and crun would apply
-/// these rules everywhere.
+/// would have to understand beyond OCI. Without, it is the policy's own file. OCI has no rules for one
+/// architecture: runc and crun apply them everywhere, which is reported as lost (Docker resolves them:
+/// [`moby`](super::moby)). So are several comparisons of one argument in one rule, which runc and crun take
+/// for alternatives.
 ///
 /// # Errors
 /// [`EmitError::Json`] in theory only.
-pub fn oci(policy: &Policy, arch: Option<Arch>) -> Result<String, EmitError> {
-    let Some(arch) = arch else {
-        return Ok(policy.to_json()?);
+pub fn oci(policy: &Policy, arch: Option<Arch>) -> Result<Emitted, EmitError> {
+    let mut lost = lost::repeated(policy, arch);
+    let text = match arch {
+        Some(arch) => resolved(policy, arch).to_json()?,
+        None => {
+            let bound = policy.rules.iter().enumerate().filter_map(|(index, rule)| {
+                let arches = rule.arches.as_ref()?.join(", ");
+                Some(format!(
+                    "syscalls[{index}] is for {arches} alone; runc and crun apply it everywhere (see --arch)"
+                ))
+            });
+            lost.extend(bound);
+            policy.to_json()?
+        }
     };
+    Ok(Emitted { text, lost })
+}
+
+/// The policy as it counts on one architecture: its rules and its names alone.
+pub(crate) fn resolved(policy: &Policy, arch: Arch) -> Policy {
     let mut resolved = policy.clone();
     resolved.architectures = vec![arch.scmp_name().to_owned()];
     resolved.rules = policy
         .rules_for(arch)
         .filter_map(|(_, rule)| resolve(rule, arch))
         .collect();
-    Ok(resolved.to_json()?)
+    resolved
 }
 
 fn resolve(rule: &Rule, arch: Arch) -> Option<Rule> {
@@ -43,7 +60,7 @@ fn resolve(rule: &Rule, arch: Arch) -> Option<Rule> {
 
 #[cfg(test)]
 mod tests {
-    use callgate_abi::Action;
+    use callgate_abi::{Action, ArgCondition, CompareOp};
 
     use super::*;
 
@@ -54,8 +71,10 @@ mod tests {
             Rule::new(Action::Allow, ["open", "read"]).because("files"),
             Rule::new(Action::Allow, ["openat"]).only_on(Arch::Aarch64),
         ];
-        let text = oci(&policy, Some(Arch::X86_64)).unwrap();
+        let emitted = oci(&policy, Some(Arch::X86_64)).unwrap();
+        let text = emitted.text;
         assert!(!text.contains("includes") && !text.contains("openat") && !text.contains("AARCH64"));
+        assert!(emitted.lost.is_empty());
         let resolved = Policy::parse(&text).unwrap();
         for call in Arch::X86_64.calls() {
             assert_eq!(
@@ -64,7 +83,26 @@ mod tests {
                 "{call}"
             );
         }
-        assert!(!oci(&policy, Some(Arch::Aarch64)).unwrap().contains("\"open\""));
-        assert_eq!(Policy::parse(&oci(&policy, None).unwrap()).unwrap(), policy);
+        assert!(
+            !oci(&policy, Some(Arch::Aarch64))
+                .unwrap()
+                .text
+                .contains("\"open\"")
+        );
+        let both = oci(&policy, None).unwrap();
+        assert_eq!(Policy::parse(&both.text).unwrap(), policy);
+        assert!(
+            both.lost[0].contains("syscalls[1] is for arm64 alone"),
+            "{:?}",
+            both.lost
+        );
+    }
+
+    #[test]
+    fn two_comparisons_of_one_argument_are_lost_on_runc_and_crun() {
+        let range = [CompareOp::Ge, CompareOp::Le].map(|op| ArgCondition::new(0, op, 5).unwrap());
+        let mut policy = Policy::new(Action::KillProcess);
+        policy.rules = vec![Rule::new(Action::Allow, ["socket"]).when(range)];
+        assert!(oci(&policy, None).unwrap().lost[0].contains("more than once"));
     }
 }

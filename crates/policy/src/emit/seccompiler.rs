@@ -1,9 +1,9 @@
 //! seccompiler's JSON: one filter with one action for a match and one for all else.
 
-use callgate_abi::{Abi, Action, Arch, ArgCondition, CompareOp};
+use callgate_abi::{Action, Arch, ArgCondition, CompareOp};
 use serde_json::{Value, json};
 
-use super::{EmitError, Emitted};
+use super::{EmitError, Emitted, lost};
 use crate::{Policy, Verdict};
 
 /// The policy as the JSON that seccompiler's front end reads (0.5, docs/json_format.md), with one filter,
@@ -17,15 +17,10 @@ use crate::{Policy, Verdict};
 /// [`EmitError::Json`] in theory only.
 pub fn seccompiler(policy: &Policy, arch: Arch) -> Result<Emitted, EmitError> {
     let matched = matched(policy, arch);
-    let (mut rules, mut lost) = (Vec::new(), Vec::new());
-    if arch == Arch::X86_64 && policy.default != Action::KillProcess {
-        lost.push(format!(
-            "{} calls get {} there and are killed here",
-            Abi::X32,
-            policy.default
-        ));
-    }
-    lost.extend(super::unknown_lost(policy, policy.default));
+    let (mut rules, mut lost): (_, Vec<String>) = (Vec::new(), Vec::new());
+    lost.extend(lost::x32(policy, arch));
+    lost.extend(lost::loading(policy));
+    lost.extend(lost::unknown(policy, policy.default));
     for call in arch.calls() {
         match policy.verdict(call) {
             Verdict::Always(action) if action == policy.default => {}

@@ -30,7 +30,7 @@ fn oracle(policy: &Policy, arch: Arch) -> Option<Filter> {
             return None;
         }
     };
-    let text = emit::oci(policy, Some(arch)).unwrap();
+    let text = emit::oci(policy, Some(arch)).unwrap().text;
     child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     if output.status.code() == Some(77) {

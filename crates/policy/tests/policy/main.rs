@@ -9,6 +9,8 @@
 //! - `deriving`: traces become policies with provenance
 //! - `comparing`: the diff's contract
 //! - `linting`: the shipped policies' findings, pinned; every kind of finding is found
+//! - `formats`: what is emitted for another tool and imported again decides the same
+//! - `importing`: other tools' files, their conditions on the host, and where their faults are
 //! - `proof`: compiled filters agree with the policy over all numbers
 //! - `random`: and so do those of random policies
 //! - `libseccomp`: and with libseccomp's compilation of the same list
@@ -20,6 +22,8 @@
 mod comparing;
 mod deriving;
 mod dify;
+mod formats;
+mod importing;
 mod kernel;
 mod libseccomp;
 mod linting;

@@ -4,7 +4,7 @@ use callgate_abi::{Action, Arch, ArgCondition, CompareOp};
 use callgate_policy::{Policy, Rule, Unknown, Verifier, edges, verify};
 use proptest::prelude::*;
 
-const NAMES: [&str; 12] = [
+pub(crate) const NAMES: [&str; 12] = [
     "read",
     "write",
     "open",
