@@ -7,6 +7,7 @@ use std::io::Write;
 
 use callgate_abi::{Arch, Filter};
 use callgate_policy::bpf::{Program, SeccompData};
+use callgate_policy::import as policy_import;
 use callgate_policy::lint::lint;
 use callgate_policy::{CompileError, Policy, compile, disassemble, verdicts};
 use callgate_python::metadata::ScriptMetadata;
@@ -18,8 +19,9 @@ use callgate_trace::{Merged, Trace};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     ("policy", policy),
+    ("import", import),
     ("trace", trace),
     ("recording", recording),
     ("metadata", metadata),
@@ -45,6 +47,45 @@ fn named(error: &impl std::fmt::Display) {
         places.iter().any(|place| text.contains(place)),
         "no place in: {text}"
     );
+}
+
+/// Another tool's file, in every format: what is read is written as a policy and read again.
+pub fn import(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    for format in [
+        policy_import::Format::Moby,
+        policy_import::Format::K8s,
+        policy_import::Format::Dify,
+        policy_import::Format::Minijail,
+        policy_import::Format::Seccompiler,
+        policy_import::Format::Names,
+        policy_import::Format::Numbers,
+    ] {
+        let request = policy_import::Request {
+            format: Some(format),
+            arch: Some(Arch::X86_64),
+            kernel: policy_import::Kernel {
+                version: 6,
+                patchlevel: 1,
+            },
+            caps: &[],
+            part: None,
+            include: &|_| Ok("read: 1".to_owned()),
+        };
+        match policy_import::import(text, &request) {
+            Ok(imported) => {
+                let file = imported.policy.to_json().expect("a policy can be written");
+                assert_eq!(
+                    Policy::parse(&file).expect("what was written can be read"),
+                    imported.policy
+                );
+            }
+            Err(policy_import::ImportError::Part(_)) => {}
+            Err(error) => named(&error),
+        }
+    }
 }
 
 /// A policy file: what is read is written and read again, linted and compiled.
