@@ -7,10 +7,12 @@
 //! - [`endings`]: probes that fail, and recordings that are cut short;
 //! - [`phases`]: start-up and body, and the line that made a call;
 //! - [`files`]: the paths that a probe used;
+//! - [`attach`]: `--pid`, a process that runs already;
 //! - [`sights`]: who made a call, each time that something of it was new;
 //! - [`shown`]: where the trace goes, how it looks, and what bad input is told.
 
 mod alike;
+mod attach;
 mod endings;
 mod fast;
 mod files;

@@ -38,6 +38,7 @@
 //! more privileges than its caller unless the tracer has CAP_SYS_PTRACE; a program that rewrites the code
 //! or the constants of its libc could hide the path of a stat behind one of glibc's fstat.
 
+mod attach;
 mod barrier;
 mod births;
 mod calls;
@@ -61,6 +62,7 @@ mod threads;
 mod traits;
 mod veil;
 
-pub use error::DigError;
+pub use attach::{Attach, attach};
+pub use error::{DigError, NotAttached};
 pub use record::record;
 pub use request::{Request, Target, Word};

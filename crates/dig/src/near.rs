@@ -36,6 +36,8 @@ struct State {
     before: HashMap<i32, CpuSet>,
     last: Option<(i32, Instant)>,
     quick: u32,
+    /// Nothing is ever bound.
+    never: bool,
 }
 
 /// A handle on what is bound; clones share it. Dropping the last lets all go.
@@ -51,7 +53,15 @@ impl Near {
             before: HashMap::new(),
             last: None,
             quick: 0,
+            never: false,
         })))
+    }
+
+    /// Binds nothing: a process that is not ours would stay bound if the tracer were killed.
+    pub(crate) fn never() -> Self {
+        let near = Self::new();
+        near.state().never = true;
+        near
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -133,6 +143,9 @@ impl State {
     /// thread, a CPU beyond what fits), all stays as it is.
     fn bind(&mut self, tid: i32, now: Instant) {
         self.quick = 0;
+        if self.never {
+            return;
+        }
         let thread = Pid::from_raw(tid);
         let (Ok(own), Ok(before), Ok(cpu)) = (
             sched_getaffinity(self.tracer),

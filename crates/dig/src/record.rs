@@ -44,7 +44,7 @@ pub fn record(request: Request, started: impl FnOnce(Stopper)) -> Result<Trace, 
     prepared.code = None;
     let live = Live::new(main);
     let near = Near::new();
-    let watch = watch(stopper.clone(), live.clone(), near.clone(), request.timeout);
+    let watch = watch(stopper.clone(), live.clone(), near.clone(), None, request.timeout);
     let mut recorder = Recorder::new(
         main,
         &prepared,

@@ -51,6 +51,8 @@ pub(crate) struct Recorder {
     unknown_abis: BTreeMap<u32, u64>,
     notes: BTreeSet<String>,
     ending: Option<Ending>,
+    /// The processes are not ours: they go on when the recording ends.
+    attached: bool,
 }
 
 impl Recorder {
@@ -82,7 +84,40 @@ impl Recorder {
             unknown_abis: BTreeMap::new(),
             notes: BTreeSet::new(),
             ending: None,
+            attached: false,
         }
+    }
+
+    /// These threads were attached to while they ran: it is all body.
+    pub(crate) fn attached(&mut self, threads: impl IntoIterator<Item = i32>) {
+        self.attached = true;
+        self.phase = Some(Phase::Body);
+        for tid in threads {
+            // No filter: it would outlive us, and answer ENOSYS to what it does not know.
+            self.threads.of(tid).barred = true;
+        }
+    }
+
+    /// Lets a stopped thread go for good, as if we had never been.
+    pub(crate) fn let_go(&mut self, tracee: Stopped) -> Result<(), TraceeError> {
+        let thread = self.threads.of(tracee.tid());
+        let undone = thread.undo.take();
+        let in_call = thread.in_call.take().and_then(|in_call| in_call.undo);
+        for undo in [undone, in_call].into_iter().flatten() {
+            alive(undo.apply(&tracee))?;
+        }
+        self.live.remove(tracee.tid());
+        tracee.detach()
+    }
+
+    /// What the reader should know.
+    pub(crate) fn tell(&mut self, note: String) {
+        self.notes.insert(note);
+    }
+
+    /// New threads that stand still until their parents tell of them.
+    pub(crate) fn kept(&mut self) -> Vec<Stopped> {
+        self.threads.all_kept()
     }
 
     pub(crate) fn handle(&mut self, event: Event) -> Result<(), DigError> {
@@ -159,7 +194,9 @@ impl Recorder {
         match self.stopper.word() {
             Some(word) => {
                 let timeout = word == Word::Timeout as u32;
-                let kind = if timeout {
+                let kind = if self.attached {
+                    EndingKind::Detached
+                } else if timeout {
                     EndingKind::Timeout
                 } else {
                     EndingKind::Interrupted
@@ -480,9 +517,13 @@ impl Recorder {
             kernel: kernel.release().to_string_lossy().into_owned(),
             command,
             python,
-            outcome: self
-                .ending
-                .unwrap_or_else(|| Ending::cut(EndingKind::Interrupted)),
+            outcome: self.ending.unwrap_or_else(|| {
+                Ending::cut(if self.attached {
+                    EndingKind::Detached
+                } else {
+                    EndingKind::Interrupted
+                })
+            }),
             counts: if self.injected {
                 Counts::LowerBound
             } else {

@@ -29,6 +29,9 @@ pub enum EndingKind {
     Timeout,
     /// The user interrupted the recording: the trace holds what was seen until then.
     Interrupted,
+    /// The recording let go of a process that it had attached to, because the user asked or at the time limit:
+    /// that goes on.
+    Detached,
     /// A recording of another tool that doesn't say how it ended.
     Unknown,
 }
@@ -53,7 +56,8 @@ impl Ending {
     }
 
     /// A probe that did not come to its end, or not to one that is known: [`EndingKind::Timeout`],
-    /// [`EndingKind::Interrupted`], [`EndingKind::Unknown`].
+    /// [`EndingKind::Interrupted`], [`EndingKind::Detached`],
+    /// [`EndingKind::Unknown`].
     pub fn cut(status: EndingKind) -> Self {
         Self {
             status,
@@ -77,6 +81,7 @@ impl fmt::Display for Ending {
             (EndingKind::Signaled, _, None) => f.write_str("killed by a signal"),
             (EndingKind::Timeout, ..) => f.write_str("stopped at the time limit"),
             (EndingKind::Interrupted, ..) => f.write_str("interrupted"),
+            (EndingKind::Detached, ..) => f.write_str("goes on; the recording let go of it"),
             (EndingKind::Unknown, ..) => f.write_str("how it ended is not known"),
         }
     }

@@ -35,6 +35,7 @@
 #[cfg_attr(target_arch = "x86_64", path = "arch/x86_64.rs")]
 #[cfg_attr(target_arch = "aarch64", path = "arch/aarch64.rs")]
 mod arch;
+mod attach;
 mod error;
 mod inject;
 mod memory;
@@ -43,10 +44,13 @@ mod stopper;
 mod sys;
 mod syscall;
 mod tracer;
+mod waker;
 
+pub use attach::{Attached, tracer_of};
 pub use error::TraceeError;
 pub use inject::{Injector, Load};
 pub use stopped::{Reason, Resume, Stopped};
 pub use stopper::Stopper;
 pub use syscall::{Moment, SyscallStop};
 pub use tracer::{Event, Options, Tracer};
+pub use waker::{Waker, Woken};

@@ -229,16 +229,16 @@ impl Stopped {
         gone_is_fine(result).map_err(self.error("resuming"))
     }
 
-    /// Lets the tracee go for good.
+    /// Lets the tracee go for good, as it would be without us: a signal is delivered, a group-stop is kept up.
     ///
     /// # Errors
     /// [`TraceeError`] if the kernel refuses.
     pub fn detach(self) -> Result<(), TraceeError> {
         let signal = match self.reason {
-            Reason::Signal(signal) => Signal::try_from(signal).ok(),
-            _ => None,
+            Reason::Signal(signal) => signal,
+            _ => 0,
         };
-        gone_is_fine(ptrace::detach(self.pid(), signal)).map_err(self.error("PTRACE_DETACH"))
+        gone_is_fine(sys::detach(self.tid, signal)).map_err(self.error("PTRACE_DETACH"))
     }
 }
 

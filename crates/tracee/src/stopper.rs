@@ -12,7 +12,7 @@ use crate::sys;
 /// The process is held by a pidfd, so that its number can't be reused for another.
 #[derive(Clone, Debug)]
 pub struct Stopper {
-    pidfd: Arc<OwnedFd>,
+    pidfd: Option<Arc<OwnedFd>>,
     word: Arc<AtomicU32>,
 }
 
@@ -23,18 +23,28 @@ impl Stopper {
     /// The errno of pidfd_open(2) (Linux 5.3).
     pub fn new(pid: i32) -> Result<Self, Errno> {
         Ok(Self {
-            pidfd: Arc::new(sys::pidfd(pid)?),
+            pidfd: Some(Arc::new(sys::pidfd(pid)?)),
             word: Arc::default(),
         })
     }
 
-    /// Kills the process. The first word that is left stays; 0 is no word.
+    /// A handle that leaves word and kills nothing: for a process that is not ours.
+    pub fn sparing() -> Self {
+        Self {
+            pidfd: None,
+            word: Arc::default(),
+        }
+    }
+
+    /// Kills the process, unless it is spared. The first word that is left stays; 0 is no word.
     pub fn stop(&self, word: u32) {
         let _ = self
             .word
             .compare_exchange(0, word, Ordering::SeqCst, Ordering::SeqCst);
-        // It may have ended by itself: then there is nothing to kill.
-        let _ = sys::kill_pidfd(&self.pidfd);
+        if let Some(pidfd) = &self.pidfd {
+            // It may have ended by itself: then there is nothing to kill.
+            let _ = sys::kill_pidfd(pidfd);
+        }
     }
 
     /// The word that was left, if the process was stopped.

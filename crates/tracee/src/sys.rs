@@ -82,6 +82,32 @@ pub(crate) fn resume(tid: i32, to_syscall: bool, signal: i32) -> Result<()> {
     Errno::result(result).map(drop)
 }
 
+/// PTRACE_DETACH with any signal, real-time ones included; 0 is none.
+pub(crate) fn detach(tid: i32, signal: i32) -> Result<()> {
+    // SAFETY: no pointers: the address is ignored and the data is the signal's number.
+    let result = unsafe {
+        libc::ptrace(
+            libc::PTRACE_DETACH,
+            tid,
+            ptr::null_mut::<libc::c_void>(),
+            libc::c_long::from(signal),
+        )
+    };
+    Errno::result(result).map(drop)
+}
+
+/// Gives a signal a handler that does nothing, so that it ends waits (no SA_RESTART) and nothing else.
+pub(crate) fn handle_in_vain(signal: i32) -> Result<()> {
+    extern "C" fn nothing(_: i32) {}
+    // SAFETY: the action is a live local, all zero is a valid one, and the handler is async-signal-safe.
+    let result = unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = nothing as extern "C" fn(i32) as usize;
+        libc::sigaction(signal, &raw const action, ptr::null_mut())
+    };
+    Errno::result(result).map(drop)
+}
+
 /// PTRACE_LISTEN: keeps a group-stop up until SIGCONT.
 pub(crate) fn listen(tid: i32) -> Result<()> {
     // SAFETY: no pointers are used.

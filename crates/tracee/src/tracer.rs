@@ -26,6 +26,9 @@ impl Options {
             .union(ptrace::Options::PTRACE_O_EXITKILL),
     );
 
+    /// As [`Options::FOLLOW`], for processes that are not ours: they go on if the tracer dies.
+    pub const ATTACH: Self = Self(Self::FOLLOW.0.difference(ptrace::Options::PTRACE_O_EXITKILL));
+
     /// As [`Options::FOLLOW`], and stop where a filter says `SECCOMP_RET_TRACE`.
     pub const FILTERED: Self = Self(Self::FOLLOW.0.union(ptrace::Options::PTRACE_O_TRACESECCOMP));
 
@@ -75,6 +78,11 @@ impl Tracer {
             options,
             thread: PhantomData,
         })
+    }
+
+    /// Attaches to a further thread, with the same options.
+    pub(crate) fn seize_also(&self, tid: i32) -> Result<(), Errno> {
+        ptrace::seize(Pid::from_raw(tid), self.options.0)
     }
 
     /// The options that every tracee has.

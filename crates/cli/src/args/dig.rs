@@ -19,7 +19,7 @@ use super::{PythonArgs, seconds};
     subcommand_value_name = "WHAT",
     after_help = "\
 A script that is called show, merge or import is traced as ./show, ./merge or ./import.
-Exit codes: 0 recorded; 1 the probe failed (the trace is written all the same and says so);
+Exit codes: 0 recorded (with --pid also: let go); 1 the probe failed (the trace is written all the same and says so);
 2 bad input; 125 it can't be traced.
 The probe's standard output goes to standard error: standard output is the report's."
 )]
@@ -43,7 +43,7 @@ pub(crate) enum DigCommand {
 #[derive(Debug, Args)]
 pub(crate) struct RecordArgs {
     /// The Python script to trace, or - for standard input
-    #[arg(value_name = "PROBE.py", required_unless_present = "rest")]
+    #[arg(value_name = "PROBE.py", required_unless_present_any = ["rest", "pid"])]
     pub(crate) probe: Option<PathBuf>,
     /// Any other command to trace; after a script, the script's arguments
     #[arg(last = true, value_name = "CMD ARGS")]
@@ -63,6 +63,11 @@ pub(crate) struct RecordArgs {
     /// standard input, and each has the time limit for itself
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) runs: u32,
+    /// Attach to this running process with its threads and descendants, until it ends, Ctrl-C or the time
+    /// limit: then it is let go and runs on. Nothing is loaded into it; every call is stopped on
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(i32).range(1..),
+          conflicts_with_all = ["probe", "rest", "python", "runs", "counts"])]
+    pub(crate) pid: Option<i32>,
     /// Keep the whole Python stack of each first sight, at most 64 frames, and print it in the table
     #[arg(long)]
     pub(crate) stacks: bool,

@@ -6,7 +6,7 @@ mod sights;
 
 use std::path::Path;
 
-use callgate_dig::{DigError, Request, Target, Word, record};
+use callgate_dig::{Attach, DigError, Request, Target, Word, attach, record};
 use callgate_trace::{EndingKind, Merged, Trace};
 
 use crate::args::{DigArgs, DigCommand, RecordArgs, TraceOutput};
@@ -24,6 +24,9 @@ pub(crate) fn run(args: &DigArgs) -> Result<u8, Failure> {
 }
 
 fn record_probe(args: &RecordArgs) -> Result<u8, Failure> {
+    if let Some(pid) = args.pid {
+        return record_running(args, pid);
+    }
     let target = target(args)?;
     args.output.file.as_deref().map_or(Ok(()), output::check)?;
     interrupt::install()?;
@@ -55,8 +58,32 @@ fn record_probe(args: &RecordArgs) -> Result<u8, Failure> {
         let note = format!("interrupted in run {} of {}", merged.runs, args.runs);
         merged.trace.notes.push(note);
     }
-    write(&args.output, &merged, args.stacks)?;
-    if merged.trace.outcome.succeeded() {
+    written(args, &merged)
+}
+
+/// Attaches to a process and records it until it ends or is let go.
+fn record_running(args: &RecordArgs, pid: i32) -> Result<u8, Failure> {
+    args.output.file.as_deref().map_or(Ok(()), output::check)?;
+    interrupt::install()?;
+    let request = Attach {
+        pid,
+        timeout: args.timeout,
+        stacks: args.stacks,
+    };
+    let trace = attach(request, |stopper| {
+        interrupt::watch(stopper, Word::Interrupt as u32);
+        anstream::eprintln!("{DIM}attached to process {pid}; Ctrl-C lets it go …{DIM:#}");
+    })
+    .map_err(|error| failure(&error))?;
+    interrupt::unwatch();
+    written(args, &Merged::from(trace))
+}
+
+/// Writes what was recorded, and says whether the probe did what it set out to do.
+fn written(args: &RecordArgs, merged: &Merged) -> Result<u8, Failure> {
+    write(&args.output, merged, args.stacks)?;
+    let outcome = &merged.trace.outcome;
+    if outcome.succeeded() || outcome.status == EndingKind::Detached {
         return Ok(0);
     }
     anstream::eprintln!(
