@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::support::{available, callgate, expect, json, names, repository, said, scratch, tool};
+use crate::support::{CALLGATE, available, callgate, expect, json, names, repository, said, scratch, tool};
 
 fn sample(name: &str) -> PathBuf {
     repository().join("tests/recordings").join(name)

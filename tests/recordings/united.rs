@@ -140,3 +140,97 @@ fn traces_of_different_architectures_are_not_merged() {
     let told = refused(callgate(["dig", "merge"]).args([&ls, &other]));
     assert!(told.contains("trace 2") && told.contains(arch), "{told}");
 }
+
+#[test]
+fn hash_seeds_differ_from_run_to_run_unless_they_are_fixed_and_that_is_said() {
+    let dir = scratch();
+    let text = "import os\nopen('seeds', 'a').write(str(hash('a')) + '\\n')\n";
+    fs::write(dir.path().join("p.py"), text).unwrap();
+    let seeds = |args: &[&str], seed: Option<&str>| {
+        let _ = fs::remove_file(dir.path().join("seeds"));
+        let mut command = callgate(["dig", "--json", "--runs", "3"]);
+        command
+            .args(args)
+            .current_dir(dir.path())
+            .env_remove("PYTHONHASHSEED");
+        let output = expect(0, command.envs(seed.map(|seed| ("PYTHONHASHSEED", seed))));
+        let text = fs::read_to_string(dir.path().join("seeds")).unwrap();
+        let different: BTreeSet<String> = text.lines().map(str::to_owned).collect();
+        (different.len(), json(&output)["notes"].to_string())
+    };
+    assert_eq!(seeds(&["p.py"], None).0, 3);
+    assert_eq!(seeds(&["p.py"], Some("7")).0, 3, "a script runs isolated from it");
+    let (different, notes) = seeds(&["--", "python3", "p.py"], None);
+    assert!(
+        different == 3 && !notes.contains("PYTHONHASHSEED"),
+        "{different}: {notes}"
+    );
+    let (different, notes) = seeds(&["--", "python3", "p.py"], Some("7"));
+    assert!(
+        different == 1 && notes.contains("PYTHONHASHSEED is 7"),
+        "{different}: {notes}"
+    );
+}
+
+#[test]
+fn runs_without_address_randomisation_are_told() {
+    if !available("setarch", tool("setarch")) {
+        return;
+    }
+    let notes = |wrapper: &[&str], runs: &str| {
+        let mut words = wrapper.to_vec();
+        words.extend([CALLGATE, "dig", "--json", "--runs", runs, "--", "/bin/true"]);
+        json(&expect(0, Command::new(words[0]).args(&words[1..])))["notes"].to_string()
+    };
+    assert!(notes(&["setarch", "-R"], "2").contains("same memory layout"));
+    assert!(
+        !notes(&["setarch", "-R"], "1").contains("same memory layout"),
+        "one run is one layout"
+    );
+    let told = notes(&["env"], "2").contains("same memory layout");
+    let off = fs::read_to_string("/proc/sys/kernel/randomize_va_space")
+        .unwrap()
+        .trim()
+        == "0";
+    assert_eq!(told, off);
+}
+
+#[test]
+fn under_load_calls_that_wait_are_restarted_and_the_probe_ends_as_without() {
+    let dir = scratch();
+    let trace = json(&expect(
+        0,
+        &mut callgate(["dig", "--json", "--load", "--", "/bin/sleep", "0.5"]),
+    ));
+    let restarted = &counts(&trace)["restart_syscall"];
+    assert!(restarted.0 > 1, "{restarted:?}");
+    assert!(
+        trace["notes"].to_string().contains("under load"),
+        "{}",
+        trace["notes"]
+    );
+    // Threads, children, pipes and a signal handler, interrupted all the time.
+    let text = "import os, queue, signal, subprocess, sys, threading, time\n\
+                hits = []\nsignal.signal(signal.SIGUSR1, lambda *_: hits.append(1))\n\
+                q = queue.Queue()\n\
+                def work(n):\n    for i in range(50):\n        q.put(n * i)\n        time.sleep(0.001)\n\
+                threads = [threading.Thread(target=work, args=(n,)) for n in range(3)]\n\
+                [t.start() for t in threads]\n\
+                os.kill(os.getpid(), signal.SIGUSR1)\n\
+                outs = [subprocess.run(['/bin/echo', str(n)], capture_output=True, check=True).stdout for n in range(5)]\n\
+                [t.join() for t in threads]\n\
+                r, w = os.pipe()\n\
+                if os.fork() == 0:\n    os.write(w, b'x' * 9)\n    os._exit(0)\n\
+                os.wait()\n\
+                print(sum(q.get() for _ in range(150)), hits, len(outs), len(os.read(r, 99)), file=sys.stderr)\n";
+    fs::write(dir.path().join("p.py"), text).unwrap();
+    for _ in 0..3 {
+        let mut command = callgate(["dig", "--json", "--load", "p.py"]);
+        let output = expect(0, command.current_dir(dir.path()));
+        assert!(
+            String::from_utf8_lossy(&output.stderr).contains("3675 [1] 5 9\n"),
+            "{}",
+            said(&output)
+        );
+    }
+}

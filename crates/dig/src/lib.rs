@@ -48,6 +48,7 @@ mod files;
 mod interpreters;
 mod learned;
 mod live;
+mod load;
 mod maps;
 mod near;
 mod passing;

@@ -1,12 +1,13 @@
 //! Runs a probe to its end and records what it does.
 
 use callgate_trace::Trace;
-use callgate_tracee::{Options, Stopper, Tracer};
+use callgate_tracee::{Options, Stopper, Tracer, Woken};
 use nix::errno::Errno;
 use nix::sys::ptrace;
 
 use crate::error::DigError;
 use crate::live::{Live, watch};
+use crate::load::Load;
 use crate::near::Near;
 use crate::prepare::prepare;
 use crate::recorder::Recorder;
@@ -54,9 +55,22 @@ pub fn record(request: Request, started: impl FnOnce(Stopper)) -> Result<Trace, 
         near,
         Sites::new(request.stacks),
     );
-    while let Some(event) = tracer.wait()? {
-        recorder.handle(event)?;
+    let load = match request.load {
+        true => Some(Load::start(tracer.waker().map_err(|errno| DigError::System {
+            what: "sigaction",
+            errno,
+        })?)),
+        false => None,
+    };
+    loop {
+        match tracer.wait_or_wake()? {
+            Woken::Event(event) => recorder.handle(event)?,
+            Woken::Up if load.is_some() => recorder.interrupt_one()?,
+            Woken::Up => {}
+            Woken::Alone => break,
+        }
     }
+    drop(load);
     drop(watch);
     let reports = process.reports().map_err(|e| DigError::System {
         what: "reading the report",

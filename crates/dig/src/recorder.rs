@@ -1,12 +1,11 @@
 //! What is known of a probe while it runs, and how each stop adds to it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{BuildHasher, Hasher, RandomState};
 
 use callgate_abi::{Arch, ArgKey, Syscall, flags_in_memory, keys, keys_in_memory};
 use callgate_python::prelude;
 use callgate_trace::{Counts, Ending, EndingKind, Phase, Python, SCHEMA, Trace};
-use callgate_tracee::{Event, Moment, Reason, Stopped, Stopper, SyscallStop, TraceeError};
+use callgate_tracee::{Event, Moment, Reason, Stopped, Stopper, SyscallStop, TraceeError, Tracer};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
@@ -18,6 +17,7 @@ use crate::fast::{Attempt, fstats, inject};
 use crate::files::Files;
 use crate::learned::Learned;
 use crate::live::Live;
+use crate::load::random;
 use crate::near::Near;
 use crate::passing::program;
 use crate::prepare::Prepared;
@@ -110,6 +110,15 @@ impl Recorder {
         tracee.detach()
     }
 
+    /// Interrupts one of the probe's threads, whichever it be.
+    pub(crate) fn interrupt_one(&self) -> Result<(), TraceeError> {
+        let threads = self.live.tids();
+        if self.phase.is_none() || threads.is_empty() {
+            return Ok(());
+        }
+        Tracer::interrupt(threads[(random() % threads.len() as u64) as usize])
+    }
+
     /// What the reader should know.
     pub(crate) fn tell(&mut self, note: String) {
         self.notes.insert(note);
@@ -185,7 +194,11 @@ impl Recorder {
         for early in self.threads.all_kept() {
             // Its parent may have been this one. It stops on every call; if its parent does tell of it, it
             // will be known for what it is.
-            self.threads.of(early.tid()).barred = true;
+            let status = Status::of(early.tid());
+            let thread = self.threads.of(early.tid());
+            thread.barred = true;
+            // A filter of ours that it was born with asks for us all the same.
+            thread.injected = self.injected && status.is_some_and(|status| status.seccomp == 2);
             self.stopped(early)?;
         }
         if tid != self.main {
@@ -486,7 +499,7 @@ impl Recorder {
                 self.threads.of(other).filtered = false;
                 self.threads.of(other).own_filter = true;
                 if !self.barriers.holds(other) {
-                    callgate_tracee::Tracer::interrupt(other)?;
+                    Tracer::interrupt(other)?;
                     awaited.insert(other);
                 }
             }
@@ -549,7 +562,7 @@ enum Spot {
 
 /// A number that nobody knows.
 fn tag() -> u16 {
-    RandomState::new().build_hasher().finish() as u16
+    random() as u16
 }
 
 /// A tracee that was killed while it was asked is no error: its end comes next.

@@ -44,6 +44,9 @@ pub struct Request {
     pub stdout_to_stderr: bool,
     /// Keep the whole Python stack of each sight, and not its line alone.
     pub stacks: bool,
+    /// Keep every CPU busy meanwhile, and interrupt the threads every few ms: as after SIGSTOP and SIGCONT
+    /// (signal(7)), but without a signal, calls that wait are restarted, and a few return EINTR.
+    pub load: bool,
 }
 
 impl Request {
@@ -56,6 +59,7 @@ impl Request {
             counts: false,
             stdout_to_stderr: false,
             stacks: false,
+            load: false,
         }
     }
 }

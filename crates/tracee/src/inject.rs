@@ -127,13 +127,13 @@ impl Injector {
         loop {
             ptrace::syscall(self.tracee.pid(), None).map_err(self.tracee.error("PTRACE_SYSCALL"))?;
             // Its end is for the tracer's own wait to see.
-            if sys::has_ended(tid).map_err(self.tracee.error("waitid"))? {
+            if through_signals(|| sys::has_ended(tid)).map_err(self.tracee.error("waitid"))? {
                 return Err(TraceeError::Gone {
                     operation: "injecting",
                     tid,
                 });
             }
-            let (_, status) = sys::wait(tid).map_err(self.tracee.error("waitpid"))?;
+            let (_, status) = through_signals(|| sys::wait(tid)).map_err(self.tracee.error("waitpid"))?;
             match decode(tid, status) {
                 Some(Event::Stopped(stopped)) => {
                     let reason = stopped.reason();
@@ -260,5 +260,15 @@ impl Injector {
     /// [`TraceeError`] if the kernel refuses.
     pub fn resume(self, result: Option<i64>, how: Resume) -> Result<(), TraceeError> {
         self.finish(result)?.resume(how)
+    }
+}
+
+/// Waits again after each signal that comes to us meanwhile: half an injection must not be left.
+fn through_signals<T>(wait: impl Fn() -> nix::Result<T>) -> nix::Result<T> {
+    loop {
+        match wait() {
+            Err(Errno::EINTR) => {}
+            other => return other,
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Lets another thread end a tracer's wait, so that the tracer can give orders of its own accord.
 
 use nix::errno::Errno;
+use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::gettid;
 
 use crate::error::TraceeError;
@@ -38,6 +39,8 @@ impl Tracer {
     /// The errno of sigaction(2).
     pub fn waker(&self) -> Result<Waker, Errno> {
         sys::handle_in_vain(libc::SIGURG)?;
+        // Whoever started us may have blocked it.
+        SigSet::from(Signal::SIGURG).thread_unblock()?;
         Ok(Waker(gettid().as_raw()))
     }
 

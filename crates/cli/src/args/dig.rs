@@ -59,14 +59,20 @@ pub(crate) struct RecordArgs {
     /// been seen pass unstopped, and their counts are lower bounds. The set of calls is the same
     #[arg(long)]
     pub(crate) counts: bool,
-    /// Run it so often, unite the traces, and say which calls were not in every run. The runs share
-    /// standard input, and each has the time limit for itself
+    /// Run it so often, unite the traces, and say which calls were not in every run. Memory layouts and
+    /// Python's hash seeds differ from run to run (if they can't, a note says so). The runs share standard
+    /// input, and each has the time limit for itself
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) runs: u32,
+    /// Keep every CPU busy and interrupt the probe's threads every few ms: calls that are rare come up
+    /// (restart_syscall, futex operations, sched_yield). No signal is sent, but epoll_wait and the like may
+    /// return EINTR, as after a stop and a continue
+    #[arg(long)]
+    pub(crate) load: bool,
     /// Attach to this running process with its threads and descendants, until it ends, Ctrl-C or the time
     /// limit: then it is let go and runs on. Nothing is loaded into it; every call is stopped on
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(i32).range(1..),
-          conflicts_with_all = ["probe", "rest", "python", "runs", "counts"])]
+          conflicts_with_all = ["probe", "rest", "python", "runs", "counts", "load"])]
     pub(crate) pid: Option<i32>,
     /// Keep the whole Python stack of each first sight, at most 64 frames, and print it in the table
     #[arg(long)]

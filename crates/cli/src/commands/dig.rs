@@ -1,6 +1,7 @@
 //! `callgate dig`: records a probe, once or several times, and shows, unites and imports recordings.
 
 mod recordings;
+mod runs;
 mod shown;
 mod sights;
 
@@ -35,6 +36,7 @@ fn record_probe(args: &RecordArgs) -> Result<u8, Failure> {
         counts: args.counts,
         stdout_to_stderr: true,
         stacks: args.stacks,
+        load: args.load,
         ..Request::new(target)
     };
     let mut traces: Vec<Trace> = Vec::new();
@@ -57,6 +59,13 @@ fn record_probe(args: &RecordArgs) -> Result<u8, Failure> {
     if merged.runs < args.runs {
         let note = format!("interrupted in run {} of {}", merged.runs, args.runs);
         merged.trace.notes.push(note);
+    }
+    if args.runs > 1 {
+        merged.trace.notes.extend(runs::fixed(&request.target));
+    }
+    if args.load {
+        let note = "recorded under load, with threads interrupted every few ms";
+        merged.trace.notes.push(note.to_owned());
     }
     written(args, &merged)
 }
