@@ -130,7 +130,7 @@ fn the_profile_of_containers_common_is_resolved() {
         ("setns", Action::Allow),
         ("chroot", Action::Errno(1)),
         ("kexec_load", Action::Errno(1)),
-        ("vserver", Action::Errno(38)),
+        ("cachestat", Action::Errno(38)),
     ] {
         assert_eq!(decide(&host.policy, name, [0; 6]), action, "{name}");
     }
