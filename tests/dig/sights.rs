@@ -183,7 +183,7 @@ fn show_tells_the_sights_of_one_call_and_the_files_alone_in_80_columns() {
         text
     };
     let pair = shown(&["--call", "socketpair"]);
-    for word in ["AF_UNIX", "body", "libc.so", "made 1 times"] {
+    for word in ["AF_UNIX", "body", "libc.so", "made once"] {
         assert!(pair.contains(word), "{word}: {pair}");
     }
     let files = shown(&["--files"]);

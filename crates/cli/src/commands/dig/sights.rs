@@ -37,7 +37,10 @@ pub(super) fn of_call(merged: &Merged, name: &str) -> Result<String, Failure> {
 }
 
 fn heading(merged: &Merged, call: &Call) -> String {
-    let mut parts = vec![format!("made {} times", call.count)];
+    let mut parts = vec![match call.count {
+        1 => "made once".to_owned(),
+        times => format!("made {times} times"),
+    }];
     if merged.runs > 1 {
         let seen = merged.seen_in(call.syscall());
         parts.push(format!("seen in {seen} of {} runs", merged.runs));
