@@ -60,7 +60,7 @@ fn every_rule_says_where_it_comes_from() {
     );
     assert_eq!(
         rule(&policy, "brk").comment.as_deref(),
-        Some("observed (startup)")
+        Some("observed (startup, p.py:7 in <module>)")
     );
     assert_eq!(
         rule(&policy, "rt_sigreturn").comment.as_deref(),
