@@ -16,7 +16,7 @@ use crate::sites::Sites;
 
 /// Runs the probe to its end, its children and threads to theirs, and returns what they did.
 /// `started` gets a handle by which another thread can cut the recording short; what was seen until
-/// then is returned all the same, marked by its [`Ending`].
+/// then is returned all the same, marked by its [`Ending`](callgate_trace::Ending).
 ///
 /// # Errors
 /// [`DigError`] if nothing could be recorded: the probe can't be run, or ptrace is refused.

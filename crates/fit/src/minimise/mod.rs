@@ -2,7 +2,7 @@
 //!
 //! 1. The probe runs a few times under its fitted policy: how it ends, what it writes, how long it takes. What
 //!    is not the same each time is not compared, and that is said.
-//! 2. The [search](search) refuses many calls in one run, several runs at a time.
+//! 2. The search refuses many calls in one run, several runs at a time.
 //! 3. The result, all refusable calls refused at once, is run again several times, because some calls are
 //!    made by chance only. If it does not hold, the search goes over it again, one trial at a time.
 //! 4. The probe runs once more with nothing refused: what changes by itself must not be blamed on a call.
