@@ -1,0 +1,53 @@
+//! The command of a run, as it is launched.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use callgate_launch::{Launch, LaunchError};
+use callgate_python::prelude;
+use nix::errno::Errno;
+
+use super::environment::variables;
+use super::program::Program;
+use super::request::Run;
+use crate::outcome::SetUpFailure;
+use crate::setup::advice;
+
+/// The command with its arguments and variables; `code` is the script's bytes.
+pub(super) fn launch(run: &Run, code: Option<&OwnedFd>) -> Result<Launch, SetUpFailure> {
+    match (&run.program, code) {
+        (
+            Program::Script {
+                executable,
+                name,
+                args,
+                ..
+            },
+            Some(fd),
+        ) => {
+            let argv = prelude::command(executable, fd.as_raw_fd(), name, args);
+            Launch::new(executable, argv, variables(&run.env))
+        }
+        (
+            Program::Script {
+                executable: program, ..
+            },
+            None,
+        ) => Launch::new(program, [program], variables(&run.env)),
+        (Program::Command { program, argv }, _) => Launch::new(program, argv, variables(&run.env)),
+    }
+    .map_err(launch_failed)
+}
+
+/// Why nothing could be started.
+pub(super) fn launch_failed(error: LaunchError) -> SetUpFailure {
+    let errno = match &error {
+        LaunchError::Clone { source, .. } => *source,
+        LaunchError::Pipe(errno) => *errno,
+        LaunchError::Nul { .. } => Errno::EINVAL,
+    };
+    SetUpFailure {
+        step: "clone".to_owned(),
+        error: error.to_string(),
+        advice: advice("clone", errno),
+    }
+}

@@ -1,0 +1,93 @@
+//! A run as it is asked for.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::sync::Arc;
+use std::time::Duration;
+
+use callgate_abi::Filter;
+
+use super::program::{Program, Root};
+use crate::limits::Limits;
+use crate::lock::Lock;
+use crate::tier::TierChoice;
+
+/// Where the code's output goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Io {
+    /// To our own streams.
+    Inherit,
+    /// It is captured into the outcome.
+    Capture,
+}
+
+/// Where the code's input comes from.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// From our own standard input.
+    Ours,
+    /// There is none; ours has been read already, for its code.
+    Empty,
+    /// From this file.
+    File(Arc<File>),
+}
+
+/// A run that is asked for.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// What is run.
+    pub program: Program,
+    /// Where.
+    pub root: Root,
+    /// The compiled policy.
+    pub filter: Filter,
+    /// Which layers it must have.
+    pub tier: TierChoice,
+    /// When the filter comes into force.
+    pub lock: Lock,
+    /// When it is stopped.
+    pub timeout: Option<Duration>,
+    /// What it may use.
+    pub limits: Limits,
+    /// Variables besides the few that every run has.
+    pub env: Vec<(OsString, OsString)>,
+    /// Where its output goes.
+    pub io: Io,
+    /// Where its input comes from.
+    pub input: Input,
+}
+
+/// The word that is left with a [`Stopper`](callgate_tracee::Stopper) when a run is ended from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Word {
+    /// The time limit was reached.
+    Timeout = 1,
+    /// The user asked.
+    Interrupt = 2,
+    /// The limit of CPU time was reached.
+    Cpu = 3,
+}
+
+impl Run {
+    /// A run with the highest tier that works, default limits, no time limit, inherited streams; a
+    /// script is locked from its first line, a command from its exec.
+    pub fn new(program: Program, root: Root, filter: Filter) -> Self {
+        let lock = match program {
+            Program::Script { .. } => Lock::Body,
+            Program::Command { .. } => Lock::Exec,
+        };
+        Self {
+            program,
+            root,
+            filter,
+            tier: TierChoice::Auto,
+            lock,
+            timeout: None,
+            limits: Limits::default(),
+            env: Vec::new(),
+            io: Io::Inherit,
+            input: Input::Ours,
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! The order of the steps, and why it is that.
+
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+
+use callgate_launch::{Init, Step};
+use callgate_rootfs::{Entry, Identity};
+
+use super::namespaces::namespaces;
+use super::{Ground, Ready, SetUp, path, text};
+use crate::kernel;
+use crate::lock::{Lock, marker_filter};
+use crate::mounted;
+use crate::tier::Tier;
+
+impl SetUp<'_> {
+    /// The set-up in its order.
+    pub(crate) fn ready(&self) -> Ready {
+        let mut layers = Vec::new();
+        let mut init = Init::default();
+        let mounts = self.tier != Tier::Container;
+        if mounts {
+            for (flag, name) in namespaces(self.tier) {
+                // That of cgroups comes when the run's own cgroup is joined: it is the root of the view.
+                if flag != libc::CLONE_NEWCGROUP as u64 {
+                    init.namespaces |= flag;
+                }
+                layers.push(format!("{name} namespace"));
+            }
+            init.steps = match self.ground {
+                Ground::Planned(plan) => mounted::plan_steps(plan, self.limits),
+                Ground::Directory(dir) => mounted::directory_steps(dir, self.limits),
+            };
+            init.steps.push(Step::Hostname(text("callgate")));
+            layers.push("read-only root (pivot_root)".to_owned());
+        } else {
+            init.sweep = Some(self.identity.uid);
+        }
+        // The cgroup first of all, so that whatever the set-up uses counts as the run's.
+        let mut first = Vec::new();
+        if let Some(cgroup) = self.cgroup {
+            init.cgroup = cgroup.descriptor();
+            first = cgroup.steps();
+            layers.push(cgroup.name().to_owned());
+        }
+        if mounts {
+            first.push(Step::Unshare(libc::CLONE_NEWCGROUP as u64));
+        }
+        // A terminal's signals are the supervisor's business, which ends the run in order: an init that
+        // dies of them could not kill the rest.
+        first.push(Step::NewSession);
+        init.steps.splice(0..0, first);
+
+        // The child. Its session first: a terminal's signals and TIOCSTI are none of its business.
+        let mut steps = vec![Step::NewSession];
+        let streams = [
+            (&self.streams.stdin, 0),
+            (&self.streams.stdout, 1),
+            (&self.streams.stderr, 2),
+        ];
+        for (stream, to) in streams {
+            if let Some(fd) = stream {
+                steps.push(Step::Dup {
+                    from: fd.as_raw_fd(),
+                    to,
+                });
+            }
+        }
+        // The root before the uid: chroot needs a capability that the uid change drops.
+        if let (Ground::Directory(dir), false) = (self.ground, mounts) {
+            steps.push(Step::Chroot(path(dir)));
+            layers.push("chroot".to_owned());
+        }
+        steps.push(Step::Chdir(text(self.work_directory())));
+        steps.push(Step::Umask(0o022));
+        steps.extend(self.limits.steps(self.cgroup.is_some(), self.process_limit()));
+        layers.push(match self.cgroup {
+            Some(_) => "rlimits".to_owned(),
+            None => "rlimits (memory and CPU time per process)".to_owned(),
+        });
+        // The bounding set before the uid: dropping from it needs CAP_SETPCAP.
+        steps.push(Step::NoCapabilityBounds);
+        if self.tier != Tier::Unprivileged {
+            // The groups and the gid before the uid: afterwards neither may be changed.
+            steps.extend([
+                Step::NoGroups,
+                Step::Gid(self.identity.gid),
+                Step::Uid(self.identity.uid),
+            ]);
+        }
+        layers.push(format!("uid {}", self.identity.uid));
+        // A user namespace's creator has every capability in it, whatever its uid.
+        steps.push(Step::NoCapabilities);
+        layers.push("no capabilities".to_owned());
+        // After the uid change, which clears it (prctl(2), PR_SET_PDEATHSIG).
+        steps.push(Step::DieWithParent);
+        // Before Landlock and the filters: without capabilities they demand it.
+        steps.push(Step::NoNewPrivs);
+        layers.push("no_new_privs".to_owned());
+        if let Some(layer) = self.landlock {
+            let (scratch, devices) = self.writable();
+            let scratch: Vec<&Path> = scratch.iter().map(PathBuf::as_path).collect();
+            let devices: Vec<&Path> = devices.iter().map(PathBuf::as_path).collect();
+            steps.extend(layer.steps(&scratch, &devices));
+            layers.push(layer.name());
+        }
+        // After Landlock, whose ruleset is a descriptor.
+        let mut keep = vec![0, 1, 2];
+        if let Some(code) = self.code {
+            steps.push(Step::Dup { from: code, to: code });
+            keep.push(code);
+        }
+        steps.push(Step::CloseExcept(keep));
+        // Last, so that no step is asked about: it lets everything pass but the marker. Without it nobody
+        // would answer the marker, and the prelude would refuse to run the code.
+        if self.code.is_some() {
+            steps.extend(marker_filter().map(Step::Seccomp));
+        }
+        layers.push(match self.lock {
+            Lock::Body => "seccomp from the first line".to_owned(),
+            Lock::Exec => "seccomp from the exec".to_owned(),
+        });
+        Ready { init, steps, layers }
+    }
+
+    /// How many processes the run's uid may have, if its own can be told from others.
+    fn process_limit(&self) -> Option<u64> {
+        let pids = self.limits.pids;
+        match (self.tier, self.cgroup) {
+            // The cgroup is to refuse first, because it counts how often it did.
+            (Tier::Full | Tier::Container, Some(_)) => Some(pids + 1),
+            (Tier::Full | Tier::Container, None) => Some(pids),
+            // A user namespace counts its own processes, and the init is one of them (Linux 5.14). Before,
+            // all processes of the user counted.
+            (Tier::Unprivileged, _) => kernel::at_least(5, 14).then_some(pids + 1),
+        }
+    }
+
+    /// Where the code starts: the scratch directory, if the root has one.
+    fn work_directory(&self) -> &'static str {
+        let (scratch, _) = self.writable();
+        if scratch.iter().any(|at| at == Path::new(Identity::HOME)) {
+            Identity::HOME
+        } else {
+            "/"
+        }
+    }
+
+    /// The scratch directories and devices of the root, as seen in it.
+    fn writable(&self) -> (Vec<PathBuf>, Vec<PathBuf>) {
+        match self.ground {
+            Ground::Planned(plan) => {
+                let of = |wanted: fn(&Entry) -> bool| {
+                    plan.iter()
+                        .filter(|(_, e)| wanted(e))
+                        .map(|(at, _)| at.to_path_buf())
+                        .collect()
+                };
+                (
+                    of(|e| matches!(e, Entry::Tmp)),
+                    of(|e| matches!(e, Entry::Device(_))),
+                )
+            }
+            Ground::Directory(dir) => {
+                let devices = callgate_rootfs::Device::ALL.map(|d| Path::new("/dev").join(d.name()));
+                let there = |at: &PathBuf| dir.join(at.strip_prefix("/").unwrap_or(at)).exists();
+                (
+                    mounted::scratch_of(dir),
+                    devices.into_iter().filter(there).collect(),
+                )
+            }
+        }
+    }
+}
