@@ -1,6 +1,7 @@
 //! `exec`: what the code sees and can't reach, refused calls, limits, ends, tiers.
 //!
 //! - [`streams`]: input, output, arguments, capture;
+//! - [`inputs`], [`outputs`]: files that are brought into the work directory and out of it;
 //! - [`sight`]: what of the host can be seen, reached or changed;
 //! - [`violations`]: refused calls, by every action and from every kind of thread and process;
 //! - [`lock`]: from when the policy is in force;
@@ -12,10 +13,12 @@
 //! - [`tiers`]: the isolation layers, by privilege.
 
 mod abuse;
+mod inputs;
 mod leaks;
 mod lifetime;
 mod limits;
 mod lock;
+mod outputs;
 pub mod places;
 mod python;
 mod sight;

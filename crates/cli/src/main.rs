@@ -6,6 +6,7 @@
 mod args;
 mod commands;
 mod failure;
+mod files;
 mod input;
 mod interrupt;
 mod output;

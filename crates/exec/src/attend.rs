@@ -13,7 +13,7 @@ use nix::sys::wait::waitpid;
 use crate::cgroup::CpuClock;
 use crate::outcome::SetUpFailure;
 use crate::run::{Program, Run, Word, system};
-use crate::supervise::{Seen, Watch};
+use crate::supervise::{Seen, Watch, WatchError};
 use crate::tier::Tier;
 
 /// What is known of a run when it is over.
@@ -70,13 +70,15 @@ impl Watchdog {
     }
 }
 
-/// Watches the run to its end.
+/// Watches the run to its end. `in_place` learns the command's pid when it stands in its root and has not begun;
+/// if it fails, the run ends there.
 pub(crate) fn attend(
     run: &Run,
     tier: Tier,
     clock: Option<CpuClock>,
     mut process: Started,
     handed_over: impl FnOnce(),
+    mut in_place: impl FnMut(i32) -> io::Result<()>,
     started: impl FnOnce(Stopper),
 ) -> Result<Attended, SetUpFailure> {
     let init = process.pid();
@@ -112,8 +114,9 @@ pub(crate) fn attend(
     let mut stopper = None;
     let mut cpu = run.limits.cpu.and_then(|limit| Some((clock?, limit)));
     let mut on_command = |pid: i32| {
-        let handle = Stopper::new(pid)?;
+        let handle = Stopper::new(pid).map_err(WatchError::Pidfd)?;
         first_to_go(pid);
+        in_place(pid).map_err(|error| WatchError::WorkDirectory(error.to_string()))?;
         if let (Some(ended), true) = (ended.take(), run.timeout.is_some() || cpu.is_some()) {
             let watchdog = Watchdog {
                 process: handle.clone(),
@@ -123,7 +126,7 @@ pub(crate) fn attend(
             };
             thread::Builder::new()
                 .spawn(move || watchdog.watch(&ended))
-                .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
+                .map_err(|error| WatchError::Pidfd(Errno::from_raw(error.raw_os_error().unwrap_or(0))))?;
         }
         if let Some(started) = started.take() {
             started(handle.clone());

@@ -8,6 +8,8 @@
 //! - a *limit* ends the run or refuses what goes beyond it ([`Limits`]). Over all processes together it is
 //!   kept by a cgroup, which is a layer of tier full and is used wherever it can be had; without one,
 //!   memory and CPU time are limits of each process (setrlimit(2)), and the outcome says so.
+//! - the *work directory* is where the code starts and may write: private, and gone with the run; [`Files`] are
+//!   copied into it before, and what is left in it is brought out after ([`OutDirectory`]);
 //! - an [`Outcome`] is how the run ended; when a set-up step fails, nothing ran.
 //!
 //! ```no_run
@@ -33,6 +35,7 @@ mod attend;
 mod capture;
 mod cgroup;
 mod facilities;
+mod files;
 mod ground;
 mod ipc;
 mod kernel;
@@ -40,6 +43,7 @@ mod landlock;
 mod limits;
 mod lock;
 mod mounted;
+mod out;
 mod outcome;
 mod run;
 mod scratch;
@@ -52,8 +56,10 @@ mod verdict;
 mod violation;
 
 pub use facilities::{Facility, survey};
+pub use files::{FileError, Files};
 pub use limits::Limits;
 pub use lock::Lock;
+pub use out::{BroughtOut, OutDirectory, OutError, OutFile};
 pub use outcome::{Captured, LimitHit, Outcome, Remedy, SCHEMA, SetUpFailure, Status, Usage, Violation};
 pub use run::{Input, Io, Program, Root, Run, Word, environment, run};
 pub use tier::{Tier, TierChoice, UnknownTier};

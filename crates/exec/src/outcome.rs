@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::Tier;
+use crate::out::BroughtOut;
 
 /// The value of `schema` in every outcome of this format.
 pub const SCHEMA: &str = "callgate.outcome/1";
@@ -48,6 +49,9 @@ pub struct Outcome {
     /// The tier's layers that this machine lacks, and why. Only `--tier auto` runs code without them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<String>,
+    /// The files that the code left in its work directory and that were brought out, if that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub out: Option<BroughtOut>,
     /// What was used.
     pub usage: Usage,
     /// The step that failed, if nothing ran.
@@ -193,6 +197,7 @@ impl Outcome {
             tier: None,
             layers: Vec::new(),
             missing: Vec::new(),
+            out: None,
             usage: Usage::default(),
             setup: None,
             notes: Vec::new(),

@@ -6,6 +6,7 @@ mod launching;
 mod program;
 mod request;
 mod streams;
+mod work;
 
 use std::io;
 

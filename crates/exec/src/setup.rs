@@ -10,14 +10,16 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use callgate_launch::{Init, Step};
-use callgate_rootfs::{Identity, Plan};
+use callgate_rootfs::{Entry, Identity, Plan};
 
 pub(crate) use self::advice::{advice, explain};
 pub(crate) use self::namespaces::namespaces;
 use crate::cgroup::Cgroup;
+use crate::files::Files;
 use crate::landlock;
 use crate::limits::Limits;
 use crate::lock::Lock;
+use crate::mounted;
 use crate::tier::Tier;
 
 /// The root that a run gets.
@@ -26,6 +28,17 @@ pub(crate) enum Ground {
     Planned(Box<Plan>),
     /// A directory that stands.
     Directory(PathBuf),
+}
+
+impl Ground {
+    /// Whether the root has the scratch directory that the code starts in.
+    pub(crate) fn has_work_directory(&self) -> bool {
+        let home = Path::new(Identity::HOME);
+        match self {
+            Self::Planned(plan) => plan.get(home) == Some(&Entry::Tmp),
+            Self::Directory(dir) => mounted::scratch_of(dir).iter().any(|at| at == home),
+        }
+    }
 }
 
 /// The descriptors that the code gets as 0, 1 and 2; `None` for ours.
@@ -45,6 +58,7 @@ pub(crate) struct SetUp<'a> {
     pub(crate) lock: Lock,
     pub(crate) code: Option<RawFd>,
     pub(crate) streams: &'a Streams,
+    pub(crate) files: &'a Files,
     pub(crate) landlock: Option<&'a landlock::Layer>,
     pub(crate) cgroup: Option<&'a Cgroup>,
 }

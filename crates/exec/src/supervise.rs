@@ -42,6 +42,9 @@ pub(crate) enum WatchError {
     /// Without a pidfd nobody could end the run.
     #[error("no handle on the command (Linux 5.3 or newer): {0}")]
     Pidfd(Errno),
+    /// What the code leaves could not be brought out later.
+    #[error("its work directory can't be opened: {0}")]
+    WorkDirectory(String),
     /// What the interpreter's start-up (a `.pth` file, `sitecustomize`) left behind would run unfiltered.
     #[error("the interpreter's start-up left process {0} running, which the filter would not reach")]
     Stray(i32),
@@ -75,7 +78,7 @@ pub(crate) struct Watch<'a> {
     /// A prelude is waiting for an answer.
     script: bool,
     filter: &'a Filter,
-    on_command: &'a mut dyn FnMut(i32) -> Result<(), Errno>,
+    on_command: &'a mut dyn FnMut(i32) -> Result<(), WatchError>,
     sightings: Sightings,
     seen: Seen,
 }
@@ -88,7 +91,7 @@ impl<'a> Watch<'a> {
         lock: Lock,
         script: bool,
         filter: &'a Filter,
-        on_command: &'a mut dyn FnMut(i32) -> Result<(), Errno>,
+        on_command: &'a mut dyn FnMut(i32) -> Result<(), WatchError>,
     ) -> Self {
         Self {
             init,
@@ -164,7 +167,7 @@ impl<'a> Watch<'a> {
         // the init tells of it; any later process is a child of the command.
         if tid != self.init && self.command.is_none() {
             self.command = Some(tid);
-            (self.on_command)(tid).map_err(WatchError::Pidfd)?;
+            (self.on_command)(tid)?;
         }
         if tracee.reason() == Reason::Exec {
             // A thread that executes a program takes its process's number; its own is free.

@@ -183,6 +183,10 @@ fn given_up(error: &WatchError) -> SetUpFailure {
     let (step, advice) = match error {
         WatchError::Pidfd(errno) => ("pidfd_open", advice("pidfd_open", *errno)),
         WatchError::Tracee(TraceeError::Refused { errno, .. }) => ("lock", advice("seccomp", *errno)),
+        WatchError::WorkDirectory(_) => (
+            "out",
+            Some("it is reached by /proc, which must be mounted and show the run's processes".to_owned()),
+        ),
         WatchError::Tracee(_) => ("lock", None),
         WatchError::Stray(_) => {
             let mend = "`--lock exec` has the filter in force from the interpreter's first instruction";

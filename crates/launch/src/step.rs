@@ -58,6 +58,18 @@ pub enum Step {
         /// What is in it.
         bytes: Vec<u8>,
     },
+    /// Creates a file that must not exist and copies this many bytes of a descriptor to it, from its start
+    /// (`sendfile(2)`). A source that has fewer is an error.
+    Copy {
+        /// The source, open for reading; its own position is left alone.
+        from: RawFd,
+        /// How many bytes are copied.
+        length: u64,
+        /// Where.
+        path: CString,
+        /// Permissions.
+        mode: u32,
+    },
     /// `symlink(2)`.
     Symlink {
         /// Where it points.
@@ -144,6 +156,7 @@ impl Step {
             Self::Chdir(_) => "chdir",
             Self::Mkdir { .. } => "mkdir",
             Self::File { .. } => "open",
+            Self::Copy { .. } => "copy",
             Self::Symlink { .. } => "symlink",
             Self::Hostname(_) => "sethostname",
             Self::Dup { .. } => "dup2",
@@ -169,7 +182,7 @@ impl Step {
     /// The descriptors that it uses.
     pub(crate) fn descriptors(&self) -> Vec<RawFd> {
         match self {
-            Self::Dup { from, .. } => vec![*from],
+            Self::Dup { from, .. } | Self::Copy { from, .. } => vec![*from],
             Self::JoinCgroup { tasks, .. } => vec![*tasks],
             Self::CloseExcept(keep) => keep.clone(),
             Self::LandlockAllow { ruleset, .. } | Self::LandlockEnforce { ruleset } => vec![*ruleset],
@@ -194,6 +207,7 @@ impl Step {
             | Self::Chdir(path)
             | Self::Mkdir { path, .. }
             | Self::File { path, .. }
+            | Self::Copy { path, .. }
             | Self::Symlink { path, .. }
             | Self::LandlockAllow { path, .. }
             | Self::JoinCgroup { path, .. }

@@ -5,9 +5,10 @@ use std::ffi::CString;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
-use callgate_launch::{Init, Launch, Reports, Step};
+use callgate_launch::{Init, Launch, Reports, Step, memory_file};
 use callgate_testing::{available, root};
 use nix::fcntl::OFlag;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -223,4 +224,38 @@ fn capabilities_and_their_bounds_are_emptied() {
         ("1".into(), "0027".into())
     );
     assert_eq!(field("Uid:").split_whitespace().collect::<Vec<_>>(), ["65432"; 4]);
+}
+
+#[test]
+fn a_file_is_copied_whole_and_over_nothing() {
+    let source = memory_file(b"0123456789").unwrap();
+    let copy = |name: &str, length| {
+        let path = std::env::temp_dir().join(format!("callgate-launch-{}-{name}", std::process::id()));
+        let launch = shell("true").step(Step::Copy {
+            from: source.as_raw_fd(),
+            length,
+            path: CString::new(path.to_str().unwrap()).unwrap(),
+            mode: 0o640,
+        });
+        (path, run(launch).1.failure)
+    };
+    // Twice, for the source's own position stays where it is.
+    for name in ["one", "two"] {
+        let (path, failure) = copy(name, 10);
+        assert!(failure.is_none(), "{failure:?}");
+        assert_eq!(
+            std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777,
+            0o640
+        );
+        let (_, failure) = copy(name, 10);
+        let copied = std::fs::read(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(copied, b"0123456789");
+        assert_eq!(failure.unwrap().errno, libc::EEXIST);
+    }
+    let (path, failure) = copy("shorter", 11);
+    std::fs::remove_file(&path).unwrap();
+    let failure = failure.unwrap();
+    assert_eq!((failure.step, failure.errno), ("copy", libc::ENODATA));
+    assert_eq!(failure.subject.as_deref(), path.to_str());
 }

@@ -13,7 +13,8 @@ use super::{PythonArgs, seconds};
 #[command(after_help = "\
 Exit codes: the code's own; 124 timeout; 125 a set-up step failed and nothing ran; 126 the command
 can't be run; 127 it is not found; 128+N killed by signal N (159: a refused call; 137: out of memory,
-out of CPU time); 2 bad input. The outcome's `status` and `limit` tell them apart.
+out of CPU time); 2 bad input; 1, when the code's own is 0, if what it left could not all be written to
+--out. The outcome's `status`, `limit` and `out` tell them apart.
 A SIZE is a number of bytes, or of K, M or G (1024 each): 256M.
 The environment is PATH, HOME=/tmp, LANG, USER and what --env gives.")]
 pub(crate) struct ExecArgs {
@@ -51,6 +52,16 @@ pub(crate) struct ExecArgs {
     /// Give the code this file as its standard input [default: ours; nothing if the code comes by it]
     #[arg(long, value_name = "FILE")]
     pub(crate) stdin: Option<PathBuf>,
+    /// Copy this file of the host into the code's work directory (/tmp, where it starts) under this name,
+    /// which may have directories: data/one.csv. The copy belongs to the code; all of them together must fit
+    /// in --tmp-size. Can be repeated
+    #[arg(long, value_name = "NAME=PATH")]
+    pub(crate) file: Vec<OsString>,
+    /// Bring the files that the code leaves in its work directory into this directory, which must be new or
+    /// empty, however the run ends. Only regular files that are new or changed, 4096 at most, and together no
+    /// more than --tmp-size; what is left behind is named in a note
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
     /// Capture the output and print the outcome (callgate.outcome/1) as JSON
     #[arg(long)]
     pub(crate) json: bool,

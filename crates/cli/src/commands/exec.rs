@@ -11,7 +11,10 @@ use callgate_python::interpreter::Interpreter;
 use crate::args::{ExecArgs, LockArg};
 use crate::commands::report;
 use crate::failure::{CANNOT, Failure};
-use crate::{input, interrupt, output};
+use crate::{files, input, interrupt, output};
+
+/// The exit code of a run that went well whose files could not be written: they are the result.
+const FILES_LOST: u8 = 1;
 
 /// The exit code of a command that is not found.
 const NOT_FOUND: u8 = 127;
@@ -22,6 +25,8 @@ pub(crate) fn run(args: &ExecArgs) -> Result<u8, Failure> {
         .and_then(|compiled| compiled.link())
         .map_err(|error| Failure::input(format!("{}: {error}", args.policy)))?;
     let env = input::variables(&args.env)?;
+    let limits = args.limits.limits();
+    let files = files::brought_in(&args.file, &limits)?;
     let (program, root, from_stdin) = program(args)?;
     let input = match (&args.stdin, from_stdin) {
         (Some(path), _) => Input::File(Arc::new(input::open(path, "--stdin")?)),
@@ -31,10 +36,11 @@ pub(crate) fn run(args: &ExecArgs) -> Result<u8, Failure> {
     let mut request = Run {
         tier: args.tier,
         timeout: args.limits.timeout,
-        limits: args.limits.limits(),
+        limits,
         env,
         io: if args.json { Io::Capture } else { Io::Inherit },
         input,
+        files,
         ..Run::new(program, root, filter)
     };
     match (args.lock, &request.program) {
@@ -47,17 +53,27 @@ pub(crate) fn run(args: &ExecArgs) -> Result<u8, Failure> {
         (Some(LockArg::Exec), _) => request.lock = Lock::Exec,
         (None, _) => {}
     }
+    // The last of what can be refused: it makes the directory.
+    request.out = args.out.as_deref().map(files::destination).transpose()?;
     interrupt::install()?;
     let mut outcome = run_it(&request, |stopper| {
         interrupt::watch(stopper, Word::Interrupt as u32)
     });
     interrupt::unwatch();
     report::add_remedy(&mut outcome, &policy, &args.policy);
-    let quiet = args.quiet && outcome.status == Status::Exited && outcome.violation.is_none();
+    let lost = outcome.out.as_ref().is_some_and(|out| out.error.is_some());
+    let quiet = args.quiet && outcome.status == Status::Exited && outcome.violation.is_none() && !lost;
     if args.json {
         output::json(&outcome)?;
     } else if !quiet {
         report::print(&outcome);
+        if let (Some(out), Some(dir)) = (&outcome.out, &args.out) {
+            files::print(out, dir);
+        }
+    }
+    if lost && outcome.exit_code == 0 {
+        // Who asked for the files must not take it that they are there.
+        return Ok(FILES_LOST);
     }
     Ok(u8::try_from(outcome.exit_code).unwrap_or(CANNOT))
 }

@@ -12,6 +12,7 @@ use super::program::Program;
 use super::request::{Io, Run};
 use super::streams::{finish, streams};
 use super::system;
+use super::work::Work;
 use crate::attend::attend;
 use crate::cgroup::{Absent, Cgroup};
 use crate::ground::{Prepared, prepare, tidy};
@@ -34,6 +35,7 @@ pub(super) fn attempt(run: &Run, started: impl FnOnce(Stopper)) -> Result<Outcom
         Program::Script { code, .. } => Some(memory_file(code).map_err(system("memfd_create"))?),
         Program::Command { .. } => None,
     };
+    let mut work = Work::new(run, ground, *tier)?;
     let landlock = landlock_layer(run.tier)?;
     let (cgroup, lack) = cgroup_layer(identity.uid, run)?;
     let (streams, captures) = streams(run)?;
@@ -45,6 +47,7 @@ pub(super) fn attempt(run: &Run, started: impl FnOnce(Stopper)) -> Result<Outcom
         lock: run.lock,
         code: code.as_ref().map(AsRawFd::as_raw_fd),
         streams: &streams,
+        files: &run.files,
         landlock: landlock.as_ref(),
         cgroup: cgroup.as_ref(),
     };
@@ -53,12 +56,16 @@ pub(super) fn attempt(run: &Run, started: impl FnOnce(Stopper)) -> Result<Outcom
     let begun = Instant::now();
     let process = launch.start().map_err(launch_failed)?;
     let clock = cgroup.as_ref().and_then(Cgroup::clock);
-    let attended = attend(run, *tier, clock, process, || drop((streams, code)), started)?;
+    let handed_over = || drop((streams, code));
+    let in_place = |command| work.open(command);
+    let attended = attend(run, *tier, clock, process, handed_over, in_place, started)?;
     let wall = begun.elapsed();
     let readings = cgroup.as_ref().map(Cgroup::readings).unwrap_or_default();
     drop(cgroup);
 
     let mut outcome = judge(run, &attended, &readings)?;
+    // Before what it left is removed.
+    work.bring_out(&mut outcome);
     if *tier == Tier::Container {
         outcome.notes.extend(tidy(ground, identity.uid));
     }

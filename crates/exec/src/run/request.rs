@@ -8,8 +8,10 @@ use std::time::Duration;
 use callgate_abi::Filter;
 
 use super::program::{Program, Root};
+use crate::files::Files;
 use crate::limits::Limits;
 use crate::lock::Lock;
+use crate::out::OutDirectory;
 use crate::tier::TierChoice;
 
 /// Where the code's output goes.
@@ -55,6 +57,10 @@ pub struct Run {
     pub io: Io,
     /// Where its input comes from.
     pub input: Input,
+    /// Files that are copied into its work directory.
+    pub files: Files,
+    /// Where the files are brought that it leaves in its work directory.
+    pub out: Option<Arc<OutDirectory>>,
 }
 
 /// The word that is left with a [`Stopper`](callgate_tracee::Stopper) when a run is ended from outside.
@@ -88,6 +94,8 @@ impl Run {
             env: Vec::new(),
             io: Io::Inherit,
             input: Input::Ours,
+            files: Files::default(),
+            out: None,
         }
     }
 }

@@ -64,6 +64,15 @@ pub(crate) fn advice(step: &str, errno: Errno) -> Option<String> {
             "an outer sandbox refuses Landlock: allow landlock_create_ruleset, landlock_add_rule and \
              landlock_restrict_self in it"
         }
+        "copy" if errno == Errno::ENOSPC => {
+            "there is no room for the file in the work directory: raise --tmp-size"
+        }
+        "copy" if errno == Errno::EEXIST => {
+            "the root has something of that name there: bring it in under another"
+        }
+        "copy" if errno == Errno::ENODATA => {
+            "it became shorter meanwhile: bring in a file that nobody writes to"
+        }
         "execve" if errno == Errno::ENOENT => {
             "the program or its loader is not in the root: `callgate root check` lists what is missing"
         }

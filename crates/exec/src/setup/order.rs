@@ -94,6 +94,8 @@ impl SetUp<'_> {
         layers.push("no capabilities".to_owned());
         // After the uid change, which clears it (prctl(2), PR_SET_PDEATHSIG).
         steps.push(Step::DieWithParent);
+        // As the code's own user, to whom the copies belong then; before Landlock, as it is our doing.
+        steps.extend(self.files.steps(Path::new(self.work_directory())));
         // Before Landlock and the filters: without capabilities they demand it.
         steps.push(Step::NoNewPrivs);
         layers.push("no_new_privs".to_owned());
@@ -138,11 +140,9 @@ impl SetUp<'_> {
 
     /// Where the code starts: the scratch directory, if the root has one.
     fn work_directory(&self) -> &'static str {
-        let (scratch, _) = self.writable();
-        if scratch.iter().any(|at| at == Path::new(Identity::HOME)) {
-            Identity::HOME
-        } else {
-            "/"
+        match self.ground.has_work_directory() {
+            true => Identity::HOME,
+            false => "/",
         }
     }
 

@@ -96,6 +96,12 @@ pub(super) fn run(step: &Step, pipe: RawFd) -> Result<(), i32> {
                 checked(c_long::from(libc::chmod(path.as_ptr(), *mode)))?;
             }
             Step::File { path, mode, bytes } => return write_file(path, *mode, bytes),
+            Step::Copy {
+                from,
+                length,
+                path,
+                mode,
+            } => return copy_file(*from, *length, path, *mode),
             Step::Symlink { target, path } => {
                 checked(c_long::from(libc::symlink(target.as_ptr(), path.as_ptr())))?;
             }
@@ -267,12 +273,36 @@ pub(super) fn run(step: &Step, pipe: RawFd) -> Result<(), i32> {
     Ok(())
 }
 
+/// How a file is created that must not exist.
+const CREATE: c_int = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+
+/// Creates a file that must not exist and copies a descriptor's first bytes to it.
+fn copy_file(from: RawFd, length: u64, path: &CStr, mode: u32) -> Result<(), i32> {
+    // SAFETY: the path is NUL-terminated; the descriptor is ours and is closed here; the offset is a local,
+    // and with it the source's own position is neither used nor changed.
+    unsafe {
+        let fd = checked(c_long::from(libc::open(path.as_ptr(), CREATE, mode)))? as c_int;
+        let mut at: libc::off_t = 0;
+        let mut result = checked(c_long::from(libc::fchmod(fd, mode)));
+        while result.is_ok() && (at as u64) < length {
+            // The kernel copies less than 2 GiB at once (sendfile(2)).
+            let most = (length - at as u64).min(1 << 30) as usize;
+            result = match checked(libc::sendfile(fd, from, &raw mut at, most) as c_long) {
+                // It has become shorter meanwhile.
+                Ok(0) => Err(libc::ENODATA),
+                result => result,
+            };
+        }
+        libc::close(fd);
+        result.map(|_| ())
+    }
+}
+
 /// Creates a file that must not exist and writes all of it.
 fn write_file(path: &CStr, mode: u32, bytes: &[u8]) -> Result<(), i32> {
-    const FLAGS: c_int = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL | libc::O_CLOEXEC;
     // SAFETY: the path is NUL-terminated; the descriptor is ours and is closed here.
     unsafe {
-        let fd = checked(c_long::from(libc::open(path.as_ptr(), FLAGS, mode)))? as c_int;
+        let fd = checked(c_long::from(libc::open(path.as_ptr(), CREATE, mode)))? as c_int;
         let mut rest = bytes;
         let mut result = checked(c_long::from(libc::fchmod(fd, mode)));
         while result.is_ok() && !rest.is_empty() {
