@@ -3,6 +3,7 @@
 mod dig;
 mod exec;
 mod policy;
+mod serve;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ pub(crate) use policy::{
     Format, LintArgs, NewArgs, NumbersArgs, PolicyCommand, PolicyFormat, PolicyImportArgs, ShowArgs,
     TranslateArgs, UnknownArg, VerifyArgs,
 };
+pub(crate) use serve::{LogForm, ServeArgs};
 
 /// Which system calls does this program need, and will it run when only those are open?
 #[derive(Debug, Parser)]
@@ -50,6 +52,8 @@ pub(crate) enum Command {
     /// Build and check the directory tree that sandboxed code sees as /
     #[command(subcommand)]
     Root(RootCommand),
+    /// Run code for HTTP clients: dify-sandbox's API and configuration over this sandbox
+    Serve(ServeArgs),
     /// Say what this machine offers for tracing and isolation, what is missing and what that costs
     Doctor(DoctorArgs),
 }

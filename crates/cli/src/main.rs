@@ -44,6 +44,7 @@ fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Policy(command) => commands::policy::run(&command),
         Command::Root(RootCommand::Build(args)) => commands::root::build(&args),
         Command::Root(RootCommand::Check(args)) => commands::root::check(&args),
+        Command::Serve(args) => commands::serve::run(&args),
         Command::Doctor(args) => commands::doctor::run(&args),
     }
 }

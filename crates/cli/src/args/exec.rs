@@ -141,7 +141,7 @@ fn size_or_none(word: &str) -> Result<Most, String> {
 }
 
 /// Bytes, or K, M or G of them.
-fn size(word: &str) -> Result<u64, String> {
+pub(super) fn size(word: &str) -> Result<u64, String> {
     let wrong = || "expected a size: bytes, or a number with K, M or G (1024 each), such as 256M".to_owned();
     let (number, unit) = match word.char_indices().next_back() {
         Some((at, 'K' | 'k')) => (&word[..at], 1 << 10),

@@ -8,3 +8,4 @@ pub(crate) mod fit;
 pub(crate) mod policy;
 pub(crate) mod report;
 pub(crate) mod root;
+pub(crate) mod serve;

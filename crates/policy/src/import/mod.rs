@@ -12,7 +12,7 @@ mod minijail;
 mod moby;
 mod order;
 mod seccompiler;
-mod yaml;
+pub mod yaml;
 
 use callgate_abi::Arch;
 

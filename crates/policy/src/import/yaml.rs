@@ -15,23 +15,28 @@ use super::ImportError;
 const DEEPEST: usize = 32;
 
 /// A document.
-pub(super) struct Document {
+pub struct Document {
     /// What it says.
     pub value: Value,
     lines: BTreeMap<String, usize>,
 }
 
 impl Document {
-    /// An error at a path (`spec.syscalls[3]`), with the line of it or of what is around it.
-    pub fn fault(&self, path: &str, what: impl Into<String>) -> ImportError {
+    /// The line of a path (`spec.syscalls[3]`), from 1, or of what is around it.
+    pub fn line(&self, path: &str) -> Option<usize> {
         let mut around = path;
-        let line = loop {
+        loop {
             match (self.lines.get(around), around.rfind(['.', '['])) {
-                (Some(line), _) => break Some(*line),
+                (Some(line), _) => return Some(*line),
                 (None, Some(end)) => around = &around[..end],
-                (None, None) => break self.lines.get("").copied(),
+                (None, None) => return self.lines.get("").copied(),
             }
-        };
+        }
+    }
+
+    /// An error at a path, with its line.
+    pub fn fault(&self, path: &str, what: impl Into<String>) -> ImportError {
+        let line = self.line(path);
         let path = if path.is_empty() {
             "the top".to_owned()
         } else {
@@ -46,7 +51,10 @@ impl Document {
 }
 
 /// The documents of a text.
-pub(super) fn documents(text: &str) -> Result<Vec<Document>, ImportError> {
+///
+/// # Errors
+/// [`ImportError::Line`] for what is not YAML, is refused here, or stands twice.
+pub fn documents(text: &str) -> Result<Vec<Document>, ImportError> {
     let mut reader = Reader {
         events: Parser::new_from_str(text),
         lines: BTreeMap::new(),

@@ -1,0 +1,165 @@
+//! `callgate serve`: the settings of a server, from flags, variables and file.
+
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use callgate_exec::Limits;
+use callgate_python::interpreter::Interpreter;
+use callgate_serve::config::{Allowed, Config, Read, WELL_KNOWN_KEY};
+use callgate_serve::{Change, Http, Rules, Sandbox, ServeError, Settings, serve};
+use tracing::level_filters::LevelFilter;
+use tracing::{info, warn};
+
+use crate::args::{LogForm, ServeArgs};
+use crate::failure::{CANNOT, Failure};
+use crate::input;
+
+/// Where dify-sandbox has its configuration, below the directory that it is started in.
+const CONFIG: &str = "conf/config.yaml";
+
+/// How much of each output stream is answered unless told otherwise, in bytes. In JSON it can become six times
+/// as long.
+const OUTPUT: u64 = 4 << 20;
+
+pub(crate) fn run(args: &ServeArgs) -> Result<u8, Failure> {
+    let (read, file) = read(args)?;
+    let config = &read.config;
+    log(args.log, config.debug.unwrap_or_default());
+    if let Some(file) = file {
+        info!(file = %file.display(), "read the configuration");
+    }
+    for warning in &read.warnings {
+        warn!("{warning}");
+    }
+    let settings = settings(args, config)?;
+    match serve(settings) {
+        Ok(()) => Ok(0),
+        Err(error) => {
+            let advice = match &error {
+                ServeError::SetUp(failure) => failure.advice.clone(),
+                ServeError::Interpreter(_) => return Err(Failure::input(error)),
+                ServeError::Listen { .. } | ServeError::Start(_) => None,
+            };
+            Err(Failure::new(CANNOT, error).with_advice(advice))
+        }
+    }
+}
+
+/// The configuration: file, then variables. And the file that was read.
+fn read(args: &ServeArgs) -> Result<(Read, Option<PathBuf>), Failure> {
+    let mut read = Read::default();
+    let usual = Path::new(CONFIG);
+    let file = match &args.config {
+        Some(path) => Some(path.clone()),
+        None => usual.is_file().then(|| usual.to_owned()),
+    };
+    if let Some(path) = &file {
+        let (text, name) = input::text(path)?;
+        read.file(&text, &name).map_err(Failure::input)?;
+    }
+    let get = |name: &str| {
+        let value = std::env::var_os(name)?;
+        Some(value.to_string_lossy().into_owned())
+    };
+    read.environment(&get).map_err(Failure::input)?;
+    Ok((read, file))
+}
+
+fn settings(args: &ServeArgs, config: &Config) -> Result<Settings, Failure> {
+    let port = args.listen.port.or(config.port).unwrap_or(8194);
+    let listen = SocketAddr::new(args.listen.address, port);
+    let key = config.key.clone().unwrap_or_else(|| WELL_KNOWN_KEY.to_owned());
+    if key == WELL_KNOWN_KEY && !listen.ip().is_loopback() {
+        let why = format!("the key is the well-known {WELL_KNOWN_KEY:?}, and {listen} is not loopback");
+        let mend = "set another key (API_KEY, or app.key in the configuration), or --listen 127.0.0.1";
+        return Err(Failure::input(why).with_advice(Some(mend.to_owned())));
+    }
+    if config.enable_network == Some(true) {
+        warn!("enable_network: code has no network yet; requests that ask for it are refused");
+    }
+    if !config.python_lib_path.is_empty() {
+        warn!("python_lib_path is not used yet: the root is planned from the interpreter");
+    }
+    if config.nodejs_path.is_some() {
+        warn!("nodejs_path is not used yet: requests for nodejs are refused");
+    }
+    let rules = rules(args, config)?;
+    let python = match args.python.as_ref().or(config.python_path.as_ref()) {
+        Some(path) => path.clone(),
+        None => Interpreter::find().map_err(Failure::input)?,
+    };
+    let sandbox = Sandbox {
+        python,
+        rules,
+        tier: args.tier,
+        limits: Limits {
+            output: Some(args.limits.output_limit.unwrap_or(OUTPUT)),
+            ..args.limits.limits()
+        },
+        timeout: args
+            .limits
+            .timeout
+            .or(config.worker_timeout)
+            .unwrap_or(Duration::from_secs(5)),
+    };
+    Ok(Settings {
+        listen,
+        key,
+        max_workers: config.max_workers.unwrap_or(4),
+        max_requests: config.max_requests.unwrap_or(50),
+        preload: config.enable_preload.unwrap_or_default(),
+        sandbox,
+        http: Http {
+            body: args.body_limit,
+            connections: args.connections as usize,
+            patience: args.patience,
+        },
+        grace: args.grace,
+    })
+}
+
+/// The policy, with what is listed besides or instead.
+fn rules(args: &ServeArgs, config: &Config) -> Result<Rules, Failure> {
+    let change = match &config.allowed {
+        Some(allowed) => Some(Change {
+            named: match allowed {
+                Allowed::Policy(source) => Some(input::policy(source)?),
+                Allowed::Calls(_) => None,
+            },
+            allowed: allowed.clone(),
+            replace: args.replace_allowed,
+        }),
+        None if args.replace_allowed => {
+            return Err(Failure::input(
+                "--replace-allowed, but allowed_syscalls lists nothing",
+            ));
+        }
+        None => None,
+    };
+    let base = input::policy(&args.policy)?;
+    let (rules, notes) = Rules::new(&args.policy, base, change.as_ref()).map_err(Failure::input)?;
+    for note in notes {
+        warn!("{note}");
+    }
+    Ok(rules)
+}
+
+/// The log goes to standard error, which is for everything but results.
+fn log(form: LogForm, debug: bool) {
+    let most = match debug {
+        true => LevelFilter::DEBUG,
+        false => LevelFilter::INFO,
+    };
+    let colours = std::io::stderr().is_terminal()
+        && anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
+    let log = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_max_level(most)
+        .with_ansi(colours);
+    match form {
+        LogForm::Text => log.init(),
+        LogForm::Json => log.json().flatten_event(true).init(),
+    }
+}

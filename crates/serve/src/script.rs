@@ -1,0 +1,47 @@
+//! What the interpreter is given: the request's text inside a small program of ours.
+
+/// The name that the code has in tracebacks and sites.
+pub(crate) const NAME: &str = "<code>";
+
+const LAUNCHER: &str = include_str!("script.py");
+
+/// The program that runs the preload, if there is one, and then the code; both under the filter.
+pub(crate) fn python(preload: Option<&str>, code: &str) -> Vec<u8> {
+    let preload = preload.map_or_else(|| "None".to_owned(), literal);
+    format!("{LAUNCHER}launch({preload}, {})\n", literal(code)).into_bytes()
+}
+
+/// A text as Python reads it back. JSON escapes a quote, a backslash and what is below U+0020, in forms that
+/// are Python's as well, and nothing else.
+fn literal(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn python_reads_back_every_text() {
+        let all: String = (0..=0x2fff)
+            .chain([0xfeff, 0x1f600])
+            .filter_map(char::from_u32)
+            .collect();
+        let told = std::process::Command::new("python3")
+            .args(["-I", "-c", "import ast, sys; sys.stdout.reconfigure(encoding='utf-8', newline=''); sys.stdout.write(ast.literal_eval(open(0, encoding='utf-8', newline='').read()))"])
+            .stdin({
+                let mut file = tempfile::tempfile().unwrap();
+                std::io::Write::write_all(&mut file, literal(&all).as_bytes()).unwrap();
+                std::io::Seek::rewind(&mut file).unwrap();
+                file
+            })
+            .output()
+            .unwrap();
+        assert_eq!(
+            String::from_utf8(told.stdout).unwrap(),
+            all,
+            "{}",
+            String::from_utf8_lossy(&told.stderr)
+        );
+    }
+}

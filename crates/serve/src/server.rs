@@ -1,0 +1,188 @@
+//! From the settings to the last run: binds, tries one run, serves, stops within a bound.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use callgate_exec::{SetUpFailure, Status};
+use callgate_python::interpreter::InterpreterError;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{info, warn};
+
+use crate::Settings;
+use crate::app::{App, Phase};
+use crate::engine::Engine;
+use crate::gate::Gate;
+use crate::job::{Job, Language};
+use crate::metrics::Metrics;
+use crate::runner::Runner;
+use crate::{api, listener};
+
+/// Why the server did not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address can't be listened on.
+    #[error("can't listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The runtime or its signal handlers could not be made.
+    #[error("can't start: {0}")]
+    Start(#[from] io::Error),
+    /// The interpreter can't be used.
+    #[error(transparent)]
+    Interpreter(#[from] InterpreterError),
+    /// No code can be run here.
+    #[error("no code can be run here: {0}")]
+    SetUp(SetUpFailure),
+}
+
+/// How long runs that are ended may take until nothing of them is left.
+const LAST: Duration = Duration::from_secs(5);
+
+/// Serves until SIGTERM or SIGINT: then takes no more requests, waits up to `grace` for those in hand, and ends
+/// what still runs.
+///
+/// # Errors
+/// [`ServeError`], before the first request is taken.
+pub fn serve(settings: Settings) -> Result<(), ServeError> {
+    let engine = Arc::new(Engine::new(settings.sandbox.clone())?);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let served = runtime.block_on(until_stopped(settings, engine));
+    // What is left are connections that nobody waits for any more.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    served
+}
+
+async fn until_stopped(settings: Settings, engine: Arc<Engine>) -> Result<(), ServeError> {
+    let mut stops = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
+    let address = settings.listen;
+    let refused = |source| ServeError::Listen { address, source };
+    let socket = TcpListener::bind(address).await.map_err(refused)?;
+    let bound = socket.local_addr().map_err(refused)?;
+    let runner = Runner {
+        gate: Gate::new(settings.max_workers, settings.max_requests),
+        metrics: Arc::new(Metrics::new(settings.max_workers, settings.max_requests)),
+        runs: Default::default(),
+        engine: Arc::clone(&engine),
+    };
+    let app = Arc::new(App::new(&settings, runner));
+    info!(address = %bound, "listening on http://{bound}");
+
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let router = api::router(Arc::clone(&app));
+    let serving = listener::serve(socket, router, settings.http, async move {
+        // The sender is never dropped without a word.
+        let _ = stopped.await;
+    });
+    let serving = tokio::spawn(serving);
+    let first = tokio::task::spawn_blocking(move || trial(&engine));
+    let early = tokio::select! {
+        tried = first => {
+            match tried {
+                Ok(tried) => tried.map_err(ServeError::SetUp)?,
+                Err(error) => return Err(ServeError::Start(io::Error::other(error))),
+            }
+            false
+        }
+        () = any(&mut stops) => true,
+    };
+    if !early {
+        app.enter(Phase::Ready);
+        info!("ready");
+        any(&mut stops).await;
+    }
+    app.enter(Phase::Stopping);
+    info!(grace_s = settings.grace.as_secs_f64(), "stopping");
+    let _ = stop.send(());
+    let Ok(open) = serving.await else { return Ok(()) };
+    let gone = open.shutdown();
+    tokio::pin!(gone);
+    tokio::select! {
+        () = &mut gone => {}
+        () = tokio::time::sleep(settings.grace) => end(&app, gone).await,
+        () = any(&mut stops) => end(&app, gone).await,
+    }
+    // Runs whose clients have gone have no connection any more.
+    app.runner.gate.close();
+    if app.runner.gate.running() > 0 {
+        app.runner.runs.end_all();
+        let _ = tokio::time::timeout(LAST, none_running(&app)).await;
+    }
+    info!("stopped");
+    Ok(())
+}
+
+/// Ends all runs, and waits a little for their clients to be told.
+async fn end(app: &App, gone: impl Future<Output = ()>) {
+    app.runner.gate.close();
+    let ended = app.runner.runs.end_all();
+    warn!(ended, "ended what still ran");
+    let _ = tokio::time::timeout(LAST, gone).await;
+}
+
+async fn none_running(app: &App) {
+    while app.runner.gate.running() > 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Waits for one of the signals.
+async fn any(stops: &mut [tokio::signal::unix::Signal; 2]) {
+    let [terminate, interrupt] = stops;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+/// Runs a program that does nothing: where that fails, every run would.
+fn trial(engine: &Engine) -> Result<(), SetUpFailure> {
+    let job = Job {
+        language: Language::Python3,
+        code: "pass".to_owned(),
+        preload: None,
+        network: false,
+    };
+    let outcome = engine.run(&job, |_| {});
+    let failed = |error: String| SetUpFailure {
+        step: "the first run".to_owned(),
+        error,
+        advice: Some("callgate exec -c pass --policy POLICY shows more".to_owned()),
+    };
+    match (outcome.status, outcome.exit_code) {
+        (Status::Exited, 0) => {}
+        (Status::SetupFailed, _) => {
+            return Err(outcome
+                .setup
+                .unwrap_or_else(|| failed("it was not set up".to_owned())));
+        }
+        (status, code) => {
+            let refused = outcome.violation.map_or_else(String::new, |violation| {
+                format!(", refused: {}", violation.syscall)
+            });
+            let said = outcome.stderr.unwrap_or_default();
+            return Err(failed(format!(
+                "a program that does nothing {status} with {code}{refused} {said}"
+            )));
+        }
+    }
+    info!(
+        tier = outcome.tier.map(|tier| tier.name()),
+        layers = outcome.layers.join(", "),
+        "runs have these layers"
+    );
+    for missing in outcome.missing {
+        warn!(missing, "a layer is missing");
+    }
+    for note in outcome.notes {
+        info!(note, "of the root");
+    }
+    Ok(())
+}
