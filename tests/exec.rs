@@ -2,6 +2,7 @@
 //!
 //! - [`streams`]: input, output, arguments, capture;
 //! - [`inputs`], [`outputs`]: files that are brought into the work directory and out of it;
+//! - [`network`]: what is reached without and with `--net host`;
 //! - [`sight`]: what of the host can be seen, reached or changed;
 //! - [`violations`]: refused calls, by every action and from every kind of thread and process;
 //! - [`lock`]: from when the policy is in force;
@@ -18,6 +19,7 @@ mod leaks;
 mod lifetime;
 mod limits;
 mod lock;
+mod network;
 mod outputs;
 pub mod places;
 mod python;

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use super::places::{Place, UID};
 use super::{exec, interpreter, outcome, outcome_of, policy, rule};
-use crate::support::{CALLGATE, available, callgate, root, said, scratch};
+use crate::support::sys::{Refusal, refuse};
+use crate::support::{CALLGATE, available, callgate, expect, root, said, scratch};
 
 /// Everything below a directory, sorted.
 fn tree(dir: &Path) -> Vec<String> {
@@ -342,4 +343,31 @@ fn a_command_and_a_built_root_have_a_work_directory_too() {
         json!([{"name": "x", "bytes": 3}]),
         "{outcome:#}"
     );
+}
+
+#[test]
+fn without_openat2_nothing_runs_whose_files_could_not_be_brought_out_safely() {
+    if !available("root", root()) {
+        return;
+    }
+    let dir = scratch();
+    let (_, flag) = out(dir.path());
+    for (errno, word) in [(libc::ENOSYS, "ENOSYS"), (libc::EPERM, "EPERM")] {
+        let mut command = callgate(["exec", "--python", interpreter(), &flag, "-c", "print('ran')"]);
+        refuse(
+            &mut command,
+            &Refusal {
+                nr: libc::SYS_openat2,
+                args: &[],
+                errno,
+            },
+        );
+        let output = expect(125, &mut command);
+        assert!(output.stdout.is_empty(), "{}", said(&output));
+        assert!(
+            said(&output).contains(&format!("openat2: {word}")),
+            "{}",
+            said(&output)
+        );
+    }
 }

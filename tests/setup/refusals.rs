@@ -135,6 +135,10 @@ fn cases() -> Vec<Case> {
             &[(0, libc::PR_SET_PDEATHSIG as u32)],
             &["prctl(PR_SET_PDEATHSIG): EPERM"],
         ),
+        Case {
+            flags: &["--tier", "full", "--file", "in=/etc/passwd"],
+            ..case(libc::SYS_sendfile, &[], &["copy: /tmp/in: EPERM"])
+        },
         case(
             libc::SYS_prctl,
             &[(0, libc::PR_SET_NO_NEW_PRIVS as u32)],

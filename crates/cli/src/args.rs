@@ -16,7 +16,7 @@ use callgate_fit::minimise::CONFIRMING_RUNS;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use dig::{DigArgs, DigCommand, ImportArgs, MergeArgs, RecordArgs, ShowTraceArgs, TraceOutput};
-pub(crate) use exec::{ExecArgs, LockArg};
+pub(crate) use exec::{ExecArgs, LockArg, NetArg};
 pub(crate) use policy::{
     AllowArgs, CombineArgs, DefaultArg, DenyArgs, DiffArgs, DisasmArgs, EditArgs, EmitArgs, ExplainArgs,
     Format, LintArgs, NewArgs, NumbersArgs, PolicyCommand, PolicyFormat, PolicyImportArgs, ShowArgs,
@@ -140,6 +140,10 @@ pub(crate) struct RootBuildArgs {
     /// Build it for this interpreter and its packages [default: python3 on the PATH]
     #[arg(long, value_name = "PATH")]
     pub(crate) python: Option<PathBuf>,
+    /// Build it for runs with this network. `host`: with copies of the host's resolv.conf and hosts as they
+    /// are now, certificates, and what libc needs to look up names
+    #[arg(long, value_enum, value_name = "NETWORK", default_value_t = NetArg::None)]
+    pub(crate) net: NetArg,
     /// The uid (and gid) that code will have in it; its passwd names it
     #[arg(long, value_name = "UID", default_value_t = 65_398)]
     pub(crate) uid: u32,

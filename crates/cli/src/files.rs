@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use callgate_exec::{BroughtOut, Files, Limits, OutDirectory, OutError};
 
-use crate::failure::Failure;
+use crate::failure::{CANNOT, Failure};
 use crate::terminal::{BOLD_RED, GREEN, escape};
 
 /// So many files are named to people; all of them are in the JSON.
@@ -38,13 +38,14 @@ pub(crate) fn destination(path: &Path) -> Result<Arc<OutDirectory>, Failure> {
     match OutDirectory::open(path) {
         Ok(directory) => Ok(Arc::new(directory)),
         Err(error) => {
-            let advice = match &error {
-                OutError::NotEmpty => {
-                    Some("name a new directory, so that nothing of yours is replaced".to_owned())
-                }
-                OutError::Io(_) | OutError::OpenAt2(_) => None,
-            };
-            Err(Failure::input(format!("--out {}: {error}", path.display())).with_advice(advice))
+            let message = format!("--out {}: {error}", path.display());
+            Err(match &error {
+                OutError::NotEmpty => Failure::input(message).with_advice(Some(
+                    "name a new directory, so that nothing of yours is replaced".to_owned(),
+                )),
+                OutError::Io(_) => Failure::input(message),
+                OutError::OpenAt2(_) => Failure::new(CANNOT, message),
+            })
         }
     }
 }

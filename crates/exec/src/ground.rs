@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::facilities;
 use crate::ipc;
 use crate::outcome::{SetUpFailure, Unready, causes};
-use crate::run::{Root, Run};
+use crate::run::{Network, Root, Run};
 use crate::scratch;
 use crate::setup::Ground;
 use crate::tier::{Tier, TierChoice};
@@ -66,17 +66,25 @@ pub(crate) fn prepare(run: &Run) -> Result<Prepared, Unready> {
             if tier == Tier::Container {
                 empty_scratch(&dir).map_err(failed("emptying the scratch directory"))?;
             }
+            let mut notes = built.map(|built| built.notes).unwrap_or_default();
+            notes.extend(nameless(run.network, &dir));
             return Ok(Prepared {
                 tier,
                 ground: Ground::Directory(dir),
                 identity,
-                notes: built.map(|built| built.notes).unwrap_or_default(),
+                notes,
                 _claim: claim,
             });
         }
         Root::ForPython(interpreter) => Plan::for_python(interpreter, &identity),
         Root::ForCommand(program) => Plan::for_command(program, &identity),
     }
+    .and_then(|mut plan| {
+        if run.network == Network::Host {
+            plan.add_network()?;
+        }
+        Ok(plan)
+    })
     .map_err(unplanned)?;
     let mut notes = plan.notes().to_vec();
     notes.extend(
@@ -119,6 +127,16 @@ pub(crate) fn tidy(ground: &Ground, uid: u32) -> Vec<String> {
         notes.push(format!("its IPC objects are still there: {error}"));
     }
     notes
+}
+
+/// What is said of a built root that names can't be looked up in.
+fn nameless(network: Network, root: &Path) -> Option<String> {
+    let lacks = network == Network::Host && !root.join("etc/resolv.conf").exists();
+    lacks.then(|| {
+        "the root has no /etc/resolv.conf, so names of hosts can't be looked up: build it with \
+         `callgate root build --net host`"
+            .to_owned()
+    })
 }
 
 /// Who the code is in a built root, as its passwd says.

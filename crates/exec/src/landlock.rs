@@ -9,6 +9,7 @@ use landlock::{
 };
 use nix::errno::Errno;
 
+use crate::run::Network;
 use crate::setup::path;
 use crate::sys;
 
@@ -17,6 +18,7 @@ pub(crate) struct Layer {
     fd: OwnedFd,
     abi: ABI,
     version: i32,
+    tcp: bool,
 }
 
 /// The Landlock version of the running kernel (`LANDLOCK_CREATE_RULESET_VERSION`); `None` if there is
@@ -34,8 +36,8 @@ pub(crate) fn version() -> nix::Result<Option<i32>> {
 
 impl Layer {
     /// A ruleset that handles every right this kernel knows: what is not allowed afterwards is
-    /// refused. TCP is refused altogether unless `network` is open.
-    pub(crate) fn new(version: i32, network: bool) -> Result<Option<Self>, RulesetError> {
+    /// refused. TCP is refused altogether unless the network is the host's.
+    pub(crate) fn new(version: i32, network: Network) -> Result<Option<Self>, RulesetError> {
         let abi = match version {
             i32::MIN..=0 => return Ok(None),
             1 => ABI::V1,
@@ -48,19 +50,35 @@ impl Layer {
         let mut ruleset = Ruleset::default()
             .set_compatibility(CompatLevel::HardRequirement)
             .handle_access(AccessFs::from_all(abi))?;
-        if !network && version >= 4 {
+        let tcp = network == Network::None && version >= 4;
+        if tcp {
             ruleset = ruleset.handle_access(AccessNet::from_all(abi))?;
         }
         if version >= 6 {
             ruleset = ruleset.scope(Scope::from_all(abi))?;
         }
         let fd: Option<OwnedFd> = ruleset.create()?.into();
-        Ok(fd.map(|fd| Self { fd, abi, version }))
+        Ok(fd.map(|fd| Self {
+            fd,
+            abi,
+            version,
+            tcp,
+        }))
     }
 
     /// The layer's name, with the version that is in force.
     pub(crate) fn name(&self) -> String {
-        format!("landlock (ABI {})", self.version)
+        let open = if self.tcp || self.version < 4 {
+            ""
+        } else {
+            ", TCP open"
+        };
+        format!("landlock (ABI {}{open})", self.version)
+    }
+
+    /// Whether abstract sockets of others are out of reach (version 6).
+    pub(crate) fn scopes_sockets(&self) -> bool {
+        self.version >= 6
     }
 
     /// The steps that allow reading everywhere, writing in the scratch directories and to the devices,

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Tier;
 use crate::out::BroughtOut;
+use crate::run::Network;
 
 /// The value of `schema` in every outcome of this format.
 pub const SCHEMA: &str = "callgate.outcome/1";
@@ -49,6 +50,9 @@ pub struct Outcome {
     /// The tier's layers that this machine lacks, and why. Only `--tier auto` runs code without them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<String>,
+    /// The network that the code had: there only if it had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<Network>,
     /// The files that the code left in its work directory and that were brought out, if that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub out: Option<BroughtOut>,
@@ -197,6 +201,7 @@ impl Outcome {
             tier: None,
             layers: Vec::new(),
             missing: Vec::new(),
+            network: None,
             out: None,
             usage: Usage::default(),
             setup: None,

@@ -20,6 +20,7 @@ use crate::landlock;
 use crate::limits::Limits;
 use crate::lock::Lock;
 use crate::mounted;
+use crate::run::Network;
 use crate::tier::Tier;
 
 /// The root that a run gets.
@@ -55,6 +56,7 @@ pub(crate) struct SetUp<'a> {
     pub(crate) ground: &'a Ground,
     pub(crate) identity: Identity,
     pub(crate) limits: &'a Limits,
+    pub(crate) network: Network,
     pub(crate) lock: Lock,
     pub(crate) code: Option<RawFd>,
     pub(crate) streams: &'a Streams,

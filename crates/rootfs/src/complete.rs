@@ -40,6 +40,29 @@ impl Plan {
         Ok(())
     }
 
+    /// Adds trees to a plan that is complete, with what their links lead to.
+    pub(crate) fn grow(
+        &mut self,
+        add: impl FnOnce(&mut Plan) -> Result<(), PlanError>,
+    ) -> Result<(), PlanError> {
+        let trees = |plan: &Plan| -> BTreeSet<PathBuf> {
+            let all = plan
+                .iter()
+                .filter(|(_, entry)| matches!(entry, Entry::Tree { .. }));
+            all.map(|(at, _)| at.to_owned()).collect()
+        };
+        let mut scanned = trees(self);
+        add(self)?;
+        while let Some((inside, source)) = self.unscanned(&scanned) {
+            let scan = self.scan(&inside, &source, Candidates::Named);
+            scanned.insert(inside.clone());
+            self.notes.extend(scan.notes);
+            self.notes.extend(scan.odd);
+            self.follow(&inside, scan.links, &mut Vec::new())?;
+        }
+        Ok(())
+    }
+
     /// Walks one tree of the plan, without what is hidden or overlaid by another tree.
     pub(crate) fn scan(&self, inside: &Path, source: &Path, candidates: Candidates) -> Scan {
         let skip = |path: &Path| path != inside && self.get(path).is_some();

@@ -40,6 +40,7 @@ mod guard;
 mod host;
 mod identity;
 mod materialise;
+mod network;
 mod plan;
 mod python;
 mod resolve;

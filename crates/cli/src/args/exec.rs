@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use callgate_exec::{Limits, TierChoice};
+use callgate_exec::{Limits, Network, TierChoice};
 use clap::{Args, ValueEnum};
 
 use super::{PythonArgs, seconds};
@@ -27,9 +27,9 @@ pub(crate) struct ExecArgs {
     /// Run this Python code
     #[arg(short = 'c', value_name = "CODE", conflicts_with = "script")]
     pub(crate) code: Option<OsString>,
-    /// The policy: a file or a shipped policy's name
-    #[arg(long, value_name = "POLICY", default_value = "python")]
-    pub(crate) policy: String,
+    /// The policy: a file or a shipped policy's name [default: python, and python-network with --net host]
+    #[arg(long, value_name = "POLICY")]
+    pub(crate) policy: Option<String>,
     /// Run in this root, built by `callgate root build`; by default one is made for the run
     #[arg(long, value_name = "DIR")]
     pub(crate) root: Option<PathBuf>,
@@ -40,6 +40,12 @@ pub(crate) struct ExecArgs {
     /// word nothing runs unless every layer is there
     #[arg(long, value_name = "TIER", default_value = "auto")]
     pub(crate) tier: TierChoice,
+    /// The network that the code has: `none`, not even the host's loopback, or `host`: the host's own, with
+    /// all that listens there (its loopback and the interfaces of its daemons, its neighbours, a cloud's
+    /// metadata service), and where Landlock is older than version 6 its abstract sockets. Nothing narrows
+    /// it to some addresses: a firewall can, by the run's uid
+    #[arg(long, value_enum, value_name = "NETWORK", default_value_t = NetArg::None)]
+    pub(crate) net: NetArg,
     /// When the policy comes into force: `body` after the interpreter's start-up and before the first
     /// line of the script is compiled (scripts only), `exec` when the program is executed
     #[arg(long, value_enum, value_name = "WHEN")]
@@ -104,6 +110,17 @@ pub(crate) struct LimitArgs {
     pub(crate) output_limit: Option<u64>,
 }
 
+impl ExecArgs {
+    /// The policy that is asked for, or the one for what is run.
+    pub(crate) fn policy(&self) -> &str {
+        match (&self.policy, self.net) {
+            (Some(policy), _) => policy,
+            (None, NetArg::None) => "python",
+            (None, NetArg::Host) => "python-network",
+        }
+    }
+}
+
 impl LimitArgs {
     pub(crate) fn limits(&self) -> Limits {
         Limits {
@@ -114,6 +131,21 @@ impl LimitArgs {
             file_size: self.file_size,
             tmp_size: self.tmp_size,
             output: self.output_limit,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum NetArg {
+    None,
+    Host,
+}
+
+impl NetArg {
+    pub(crate) fn network(self) -> Network {
+        match self {
+            Self::None => Network::None,
+            Self::Host => Network::Host,
         }
     }
 }

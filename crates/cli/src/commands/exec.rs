@@ -8,7 +8,7 @@ use callgate_abi::Arch;
 use callgate_exec::{Input, Io, Lock, Program, Root, Run, Status, Word, run as run_it};
 use callgate_python::interpreter::Interpreter;
 
-use crate::args::{ExecArgs, LockArg};
+use crate::args::{ExecArgs, LockArg, NetArg};
 use crate::commands::report;
 use crate::failure::{CANNOT, Failure};
 use crate::{files, input, interrupt, output};
@@ -20,10 +20,11 @@ const FILES_LOST: u8 = 1;
 const NOT_FOUND: u8 = 127;
 
 pub(crate) fn run(args: &ExecArgs) -> Result<u8, Failure> {
-    let policy = input::policy(&args.policy)?;
+    let source = args.policy();
+    let policy = input::policy(source)?;
     let filter = callgate_policy::compile(&policy, Arch::NATIVE)
         .and_then(|compiled| compiled.link())
-        .map_err(|error| Failure::input(format!("{}: {error}", args.policy)))?;
+        .map_err(|error| Failure::input(format!("{source}: {error}")))?;
     let env = input::variables(&args.env)?;
     let limits = args.limits.limits();
     let files = files::brought_in(&args.file, &limits)?;
@@ -37,6 +38,7 @@ pub(crate) fn run(args: &ExecArgs) -> Result<u8, Failure> {
         tier: args.tier,
         timeout: args.limits.timeout,
         limits,
+        network: args.net.network(),
         env,
         io: if args.json { Io::Capture } else { Io::Inherit },
         input,
@@ -60,7 +62,12 @@ pub(crate) fn run(args: &ExecArgs) -> Result<u8, Failure> {
         interrupt::watch(stopper, Word::Interrupt as u32)
     });
     interrupt::unwatch();
-    report::add_remedy(&mut outcome, &policy, &args.policy);
+    report::add_remedy(&mut outcome, &policy, source);
+    if args.net == NetArg::Host && args.policy.is_none() {
+        outcome
+            .notes
+            .push(format!("the policy is {source}, as the network is the host's"));
+    }
     let lost = outcome.out.as_ref().is_some_and(|out| out.error.is_some());
     let quiet = args.quiet && outcome.status == Status::Exited && outcome.violation.is_none() && !lost;
     if args.json {

@@ -5,7 +5,7 @@ use std::path::Path;
 use callgate_python::interpreter::Interpreter;
 use callgate_rootfs::{BuildOptions, Identity, Plan, Report, check_directory, check_plan, materialise};
 
-use crate::args::{RootBuildArgs, RootCheckArgs};
+use crate::args::{NetArg, RootBuildArgs, RootCheckArgs};
 use crate::failure::{CANNOT, Failure};
 use crate::progress::Spinner;
 use crate::terminal::{DIM, GREEN, escape};
@@ -16,7 +16,7 @@ pub(crate) fn build(args: &RootBuildArgs) -> Result<u8, Failure> {
         uid: args.uid,
         gid: args.uid,
     };
-    let plan = match &args.from {
+    let mut plan = match &args.from {
         Some(path) => {
             let trace = input::trace(path)?;
             let plan = Plan::for_trace(&trace, &path.display().to_string(), &identity);
@@ -27,6 +27,9 @@ pub(crate) fn build(args: &RootBuildArgs) -> Result<u8, Failure> {
             Plan::for_python(&interpreter, &identity).map_err(Failure::input)?
         }
     };
+    if args.net == NetArg::Host {
+        plan.add_network().map_err(Failure::input)?;
+    }
     let spinner = Spinner::new();
     spinner.say(&format!("building {}", args.dir.display()));
     let built = materialise(&plan, &args.dir, &BuildOptions::default(), &mut |progress| {

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 
 use super::launching::{launch, launch_failed};
 use super::program::Program;
-use super::request::{Io, Run};
+use super::request::{Io, Network, Run};
 use super::streams::{finish, streams};
 use super::system;
 use super::work::Work;
@@ -17,6 +17,7 @@ use crate::attend::attend;
 use crate::cgroup::{Absent, Cgroup};
 use crate::ground::{Prepared, prepare, tidy};
 use crate::landlock;
+use crate::network::opened;
 use crate::outcome::{Outcome, SetUpFailure, Unready, Usage};
 use crate::setup::{Ready, SetUp, advice};
 use crate::tier::{Tier, TierChoice};
@@ -36,7 +37,7 @@ pub(super) fn attempt(run: &Run, started: impl FnOnce(Stopper)) -> Result<Outcom
         Program::Command { .. } => None,
     };
     let mut work = Work::new(run, ground, *tier)?;
-    let landlock = landlock_layer(run.tier)?;
+    let landlock = landlock_layer(run)?;
     let (cgroup, lack) = cgroup_layer(identity.uid, run)?;
     let (streams, captures) = streams(run)?;
     let set_up = SetUp {
@@ -44,6 +45,7 @@ pub(super) fn attempt(run: &Run, started: impl FnOnce(Stopper)) -> Result<Outcom
         ground,
         identity: *identity,
         limits: &run.limits,
+        network: run.network,
         lock: run.lock,
         code: code.as_ref().map(AsRawFd::as_raw_fd),
         streams: &streams,
@@ -74,6 +76,11 @@ pub(super) fn attempt(run: &Run, started: impl FnOnce(Stopper)) -> Result<Outcom
     }
     outcome.tier = Some(*tier);
     outcome.layers = layers;
+    if run.network == Network::Host {
+        outcome.network = Some(run.network);
+        let scoped = landlock.as_ref().is_some_and(landlock::Layer::scopes_sockets);
+        outcome.notes.push(opened(scoped));
+    }
     outcome.notes.extend(notes.iter().cloned());
     if landlock.is_none() {
         outcome.missing.push("landlock: this kernel has none".to_owned());
@@ -99,17 +106,17 @@ pub(super) fn attempt(run: &Run, started: impl FnOnce(Stopper)) -> Result<Outcom
 }
 
 /// The ruleset of this kernel's Landlock; without it tier full can't be had.
-fn landlock_layer(choice: TierChoice) -> Result<Option<landlock::Layer>, SetUpFailure> {
+fn landlock_layer(run: &Run) -> Result<Option<landlock::Layer>, SetUpFailure> {
     let refused = |error: &dyn std::fmt::Display| SetUpFailure {
         step: "landlock_create_ruleset".to_owned(),
         error: error.to_string(),
         advice: advice("landlock_restrict_self", Errno::EPERM),
     };
     let layer = match landlock::version().map_err(|errno| refused(&errno))? {
-        Some(version) => landlock::Layer::new(version, false).map_err(|error| refused(&error))?,
+        Some(version) => landlock::Layer::new(version, run.network).map_err(|error| refused(&error))?,
         None => None,
     };
-    if layer.is_none() && choice == TierChoice::Exactly(Tier::Full) {
+    if layer.is_none() && run.tier == TierChoice::Exactly(Tier::Full) {
         return Err(SetUpFailure {
             step: "landlock".to_owned(),
             error: "this kernel has no Landlock, which is a layer of tier full".to_owned(),

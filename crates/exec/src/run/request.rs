@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use callgate_abi::Filter;
+use serde::{Deserialize, Serialize};
 
 use super::program::{Program, Root};
 use crate::files::Files;
@@ -34,6 +35,18 @@ pub enum Input {
     File(Arc<File>),
 }
 
+/// Which network the code has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Network {
+    /// None, not even the host's loopback.
+    #[default]
+    None,
+    /// The host's own, with all that listens on it: its loopback, abstract sockets, its neighbours, the metadata
+    /// services of clouds.
+    Host,
+}
+
 /// A run that is asked for.
 #[derive(Clone, Debug)]
 pub struct Run {
@@ -51,6 +64,8 @@ pub struct Run {
     pub timeout: Option<Duration>,
     /// What it may use.
     pub limits: Limits,
+    /// Which network it has. The policy decides all the same whether it may make sockets.
+    pub network: Network,
     /// Variables besides the few that every run has.
     pub env: Vec<(OsString, OsString)>,
     /// Where its output goes.
@@ -91,6 +106,7 @@ impl Run {
             lock,
             timeout: None,
             limits: Limits::default(),
+            network: Network::None,
             env: Vec::new(),
             io: Io::Inherit,
             input: Input::Ours,

@@ -9,8 +9,11 @@ use callgate_rootfs::{Entry, Identity};
 use super::namespaces::namespaces;
 use super::{Ground, Ready, SetUp, path, text};
 use crate::kernel;
+use crate::landlock;
 use crate::lock::{Lock, marker_filter};
 use crate::mounted;
+use crate::network::no_sockets;
+use crate::run::Network;
 use crate::tier::Tier;
 
 impl SetUp<'_> {
@@ -21,6 +24,9 @@ impl SetUp<'_> {
         let mounts = self.tier != Tier::Container;
         if mounts {
             for (flag, name) in namespaces(self.tier) {
+                if flag == libc::CLONE_NEWNET as u64 && self.network == Network::Host {
+                    continue;
+                }
                 // That of cgroups comes when the run's own cgroup is joined: it is the root of the view.
                 if flag != libc::CLONE_NEWCGROUP as u64 {
                     init.namespaces |= flag;
@@ -113,6 +119,12 @@ impl SetUp<'_> {
             keep.push(code);
         }
         steps.push(Step::CloseExcept(keep));
+        let own_network = init.namespaces & libc::CLONE_NEWNET as u64 != 0;
+        if self.network == Network::None && !own_network {
+            let scoped = self.landlock.is_some_and(landlock::Layer::scopes_sockets);
+            steps.push(Step::Seccomp(no_sockets(scoped)));
+            layers.push("no sockets (seccomp)".to_owned());
+        }
         // Last, so that no step is asked about: it lets everything pass but the marker. Without it nobody
         // would answer the marker, and the prelude would refuse to run the code.
         if self.code.is_some() {

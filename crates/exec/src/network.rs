@@ -1,0 +1,91 @@
+//! How the network is kept closed where there is no namespace for it, and what is said of an open one.
+
+use callgate_abi::{Abi, Action, Arch, Filter, Instruction, Syscall};
+
+const LOAD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
+const AND: u16 = 0x54; // BPF_ALU | BPF_AND | BPF_K
+const JUMP_EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
+const RETURN: u16 = 0x06; // BPF_RET | BPF_K
+
+/// Offsets in struct seccomp_data (linux/seccomp.h); of an argument the low half, as the kernel reads an int.
+const NR: u32 = 0;
+const ARCH: u32 = 4;
+const DOMAIN: u32 = 16;
+
+/// A filter of our own, besides the policy's, that refuses sockets of every family but AF_UNIX, which the file
+/// system and Landlock keep inside; and that only if Landlock does (`local`). Through the 32-bit entry all are
+/// refused; and io_uring, which makes sockets without the call.
+pub(crate) fn no_sockets(local: bool) -> Filter {
+    let refuse = Action::Errno(libc::EACCES as u16);
+    let unknown = Action::Errno(libc::ENOSYS as u16);
+    let (native, compat) = match Arch::NATIVE {
+        Arch::X86_64 => (Abi::X86_64, Abi::I386),
+        Arch::Aarch64 => (Abi::Aarch64, Abi::Arm),
+    };
+    let number = |abi, name| Syscall::named(abi, name).ok().map(Syscall::nr);
+    let mut program = vec![load(ARCH)];
+
+    let mut entry = vec![load(NR)];
+    if native == Abi::X86_64 {
+        // x32 has the same numbers, with a bit of its own.
+        entry.push(instruction(AND, 0, 0, !Abi::X32_BIT));
+    }
+    if let Some(nr) = number(native, "io_uring_setup") {
+        entry.extend([instruction(JUMP_EQUAL, 0, 1, nr), ret(unknown)]);
+    }
+    if let Some(nr) = number(native, "socket") {
+        let family = if local { libc::AF_UNIX } else { libc::AF_UNSPEC } as u32;
+        entry.extend([
+            instruction(JUMP_EQUAL, 0, 3, nr),
+            load(DOMAIN),
+            instruction(JUMP_EQUAL, 1, 0, family),
+            ret(refuse),
+        ]);
+    }
+    entry.push(ret(Action::Allow));
+    section(&mut program, native, entry);
+
+    let mut entry = vec![load(NR)];
+    for (name, action) in [
+        ("io_uring_setup", unknown),
+        ("socket", refuse),
+        ("socketcall", refuse),
+    ] {
+        if let Some(nr) = number(compat, name) {
+            entry.extend([instruction(JUMP_EQUAL, 0, 1, nr), ret(action)]);
+        }
+    }
+    entry.push(ret(Action::Allow));
+    section(&mut program, compat, entry);
+    // There is no third; if there were, what it calls could not be told.
+    program.push(ret(refuse));
+    Filter(program)
+}
+
+/// What the reader of an outcome should know whose code has the host's network. `scoped`: Landlock keeps it from
+/// abstract sockets.
+pub(crate) fn opened(scoped: bool) -> String {
+    let and = if scoped { "" } else { ", and its abstract sockets" };
+    format!(
+        "the code has the host's network: what listens on its loopback, its neighbours and a cloud's metadata \
+         service are in reach{and}"
+    )
+}
+
+/// Instructions for calls of one ABI; others skip them.
+fn section(program: &mut Vec<Instruction>, abi: Abi, entry: Vec<Instruction>) {
+    program.push(instruction(JUMP_EQUAL, 0, entry.len() as u8, abi.audit()));
+    program.extend(entry);
+}
+
+fn load(offset: u32) -> Instruction {
+    instruction(LOAD, 0, 0, offset)
+}
+
+fn ret(action: Action) -> Instruction {
+    instruction(RETURN, 0, 0, action.ret())
+}
+
+fn instruction(code: u16, jt: u8, jf: u8, k: u32) -> Instruction {
+    Instruction { code, jt, jf, k }
+}
