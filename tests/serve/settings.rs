@@ -206,3 +206,40 @@ fn a_preload_runs_in_the_sandbox_or_not_at_all() {
     let (_, answer) = on.ask("import os\nprint(os.getuid() != 0)", &json!({"preload": hoisted}));
     assert_eq!(answer["data"]["stdout"], "True\n", "{answer:#}");
 }
+
+#[test]
+fn the_network_is_open_where_configuration_and_request_say_so() {
+    use std::io::Write;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let _ = stream.unwrap().write_all(b"reached");
+        }
+    });
+    let code =
+        format!("import socket\nprint(socket.create_connection(('127.0.0.1', {port}), 5).recv(99).decode())");
+    let server = Setup::new(&[])
+        .env("ENABLE_NETWORK", "true")
+        .env("HTTPS_PROXY", "http://proxy:1")
+        .ready();
+    assert!(
+        warned(&server, &["enable_network", "host's network"]),
+        "{:#?}",
+        server.log()
+    );
+    let (_, open) = server.ask(&code, &json!({"enable_network": true}));
+    assert_eq!(open["data"]["stdout"], "reached\n", "{open:#}");
+    let (_, closed) = server.ask(&code, &json!({"enable_network": false}));
+    assert_ne!(closed["data"]["exit_code"], 0, "{closed:#}");
+    assert_ne!(server.run(&code)["exit_code"], 0);
+    let proxies = "import os\nprint(os.environ.get('HTTPS_PROXY'), os.environ.get('HTTP_PROXY'))";
+    let (_, with) = server.ask(proxies, &json!({"enable_network": true}));
+    assert_eq!(with["data"]["stdout"], "http://proxy:1 None\n");
+    assert_eq!(server.run(proxies)["stdout"], "None None\n");
+    let (_, refused) = server.ask("import os\nos.chroot('/')", &json!({"enable_network": true}));
+    let command = refused["data"]["violation"]["remedy"]["command"]
+        .as_str()
+        .unwrap();
+    assert!(command.contains("policy allow python-network"), "{command}");
+}

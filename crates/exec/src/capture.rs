@@ -10,6 +10,8 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::pipe2;
 
+use crate::run::{Listener, Stream};
+
 /// One output stream of the code.
 pub(crate) struct Capture {
     reader: JoinHandle<(Vec<u8>, bool)>,
@@ -19,8 +21,8 @@ pub(crate) struct Capture {
 
 /// Where the first bytes go.
 pub(crate) enum Sink {
-    /// They are kept.
-    Kept,
+    /// They are kept, and told to who listens.
+    Kept(Option<(Stream, Listener)>),
     /// To this stream of ours.
     Passed(File),
 }
@@ -82,7 +84,12 @@ impl Drain {
                     cut |= room < read;
                     let first = chunk.get(..room).unwrap_or_default();
                     match &self.sink {
-                        Sink::Kept => kept.extend_from_slice(first),
+                        Sink::Kept(heard) => {
+                            kept.extend_from_slice(first);
+                            if let (Some((stream, listener)), false) = (heard, first.is_empty()) {
+                                listener.tell(*stream, first);
+                            }
+                        }
                         // A reader that has gone away has seen enough.
                         Sink::Passed(to) => drop((&*to).write_all(first)),
                     }
@@ -124,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_flood_is_cut_and_flagged_and_never_blocks() {
-        let (capture, write) = Capture::start(1000, Sink::Kept).unwrap();
+        let (capture, write) = Capture::start(1000, Sink::Kept(None)).unwrap();
         let mut write = File::from(write);
         for _ in 0..100 {
             write.write_all(&[b'x'; 10_000]).unwrap();
@@ -136,8 +143,23 @@ mod tests {
     }
 
     #[test]
+    fn who_listens_hears_what_is_kept_and_no_more() {
+        use std::sync::{Arc, Mutex};
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let all = Arc::clone(&heard);
+        let listener = Listener::new(move |stream, bytes: &[u8]| {
+            assert_eq!(stream, Stream::Stderr);
+            all.lock().unwrap().extend_from_slice(bytes);
+        });
+        let (capture, write) = Capture::start(5, Sink::Kept(Some((Stream::Stderr, listener)))).unwrap();
+        File::from(write).write_all(b"said and cut").unwrap();
+        assert_eq!(capture.finish(), (b"said ".to_vec(), true));
+        assert_eq!(*heard.lock().unwrap(), b"said ");
+    }
+
+    #[test]
     fn who_holds_the_pipe_when_the_run_is_over_is_not_waited_for() {
-        let (capture, write) = Capture::start(1000, Sink::Kept).unwrap();
+        let (capture, write) = Capture::start(1000, Sink::Kept(None)).unwrap();
         let mut write = File::from(write);
         write.write_all(b"said").unwrap();
         std::thread::sleep(Duration::from_millis(20));

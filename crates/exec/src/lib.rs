@@ -62,5 +62,5 @@ pub use limits::Limits;
 pub use lock::Lock;
 pub use out::{BroughtOut, OutDirectory, OutError, OutFile};
 pub use outcome::{Captured, LimitHit, Outcome, Remedy, SCHEMA, SetUpFailure, Status, Usage, Violation};
-pub use run::{Input, Io, Network, Program, Root, Run, Word, environment, run};
+pub use run::{Input, Io, Listener, Network, Program, Root, Run, Stream, Word, environment, run};
 pub use tier::{Tier, TierChoice, UnknownTier};

@@ -14,7 +14,7 @@ use callgate_tracee::Stopper;
 
 pub use self::environment::environment;
 pub use self::program::{Program, Root};
-pub use self::request::{Input, Io, Network, Run, Word};
+pub use self::request::{Input, Io, Listener, Network, Run, Stream, Word};
 use crate::outcome::{Outcome, SetUpFailure, causes};
 
 /// Runs it and returns how it ended. A set-up step that fails is an outcome too: nothing ran then.

@@ -24,6 +24,24 @@ pub(crate) fn success<T: Serialize>(data: T) -> Response {
     .into_response()
 }
 
+/// The whole answer as text, without a status.
+pub(crate) fn text<T: Serialize>(answer: Result<T, Refusal>) -> String {
+    let envelope = match answer {
+        Ok(data) => Envelope {
+            code: 0,
+            message: "success".to_owned(),
+            data: Some(data),
+        },
+        Err(refusal) => Envelope {
+            code: refusal.code,
+            message: refusal.message,
+            data: None,
+        },
+    };
+    // Only maps with keys that are no strings can't be written, and there are none in what is answered.
+    serde_json::to_string(&envelope).unwrap_or_default()
+}
+
 /// What is not done, and why: the HTTP status, the code in the body, the message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {

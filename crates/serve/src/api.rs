@@ -3,6 +3,7 @@
 pub(crate) mod body;
 pub(crate) mod dependencies;
 mod run;
+mod stream;
 
 use std::sync::Arc;
 

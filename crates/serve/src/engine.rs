@@ -1,10 +1,11 @@
 //! Runs jobs in the sandbox: each in a new interpreter.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use callgate_exec::{Input, Io, Limits, Outcome, Program, Root, Run, TierChoice, run};
+use callgate_exec::{Input, Io, Limits, Listener, Network, Outcome, Program, Root, Run, TierChoice, run};
 use callgate_python::interpreter::{Interpreter, InterpreterError};
 use callgate_tracee::Stopper;
 
@@ -19,12 +20,23 @@ pub struct Sandbox {
     pub python: PathBuf,
     /// The policy.
     pub rules: Rules,
+    /// What code has that may use the network; none if no code may.
+    pub network: Option<Networked>,
     /// Which layers every run must have.
     pub tier: TierChoice,
     /// What a run may use.
     pub limits: Limits,
     /// When it is stopped.
     pub timeout: Duration,
+}
+
+/// What is different for code that may use the network, which is the host's.
+#[derive(Clone, Debug)]
+pub struct Networked {
+    /// Its policy.
+    pub rules: Rules,
+    /// Its variables besides those of every run: proxies.
+    pub env: Vec<(OsString, OsString)>,
 }
 
 /// What runs jobs.
@@ -44,6 +56,11 @@ impl Engine {
         })
     }
 
+    /// Whether code can have a network.
+    pub(crate) fn has_network(&self) -> bool {
+        self.sandbox.network.is_some()
+    }
+
     /// Looks at the interpreter again: its packages may have changed.
     pub(crate) fn renew(&self) -> Result<(), InterpreterError> {
         let seen = Arc::new(Interpreter::inspect(&self.sandbox.python)?);
@@ -58,7 +75,12 @@ impl Engine {
 
     /// Runs a job to its end, in the calling thread: a tracer is bound to its thread, which must have no
     /// other children. `started` gets the handle by which another thread can end the run.
-    pub(crate) fn run(&self, job: &Job, started: impl FnOnce(Stopper)) -> Outcome {
+    pub(crate) fn run(
+        &self,
+        job: &Job,
+        listener: Option<Listener>,
+        started: impl FnOnce(Stopper),
+    ) -> Outcome {
         let interpreter = self.interpreter();
         let program = match job.language {
             Language::Python3 | Language::Nodejs => Program::Script {
@@ -69,17 +91,25 @@ impl Engine {
             },
         };
         let root = Root::ForPython(Box::new(Interpreter::clone(&interpreter)));
+        let (rules, network, env) = match (&self.sandbox.network, job.network) {
+            (Some(networked), true) => (&networked.rules, Network::Host, networked.env.clone()),
+            // A job that may use a network that there is not is not let in; if it were, it has none.
+            _ => (&self.sandbox.rules, Network::None, Vec::new()),
+        };
         let request = Run {
+            network,
+            env,
             tier: self.sandbox.tier,
             timeout: Some(self.sandbox.timeout),
             limits: self.sandbox.limits,
             io: Io::Capture,
+            listener,
             input: Input::Empty,
-            ..Run::new(program, root, self.sandbox.rules.filter.clone())
+            ..Run::new(program, root, rules.filter.clone())
         };
         let mut outcome = run(&request, started);
         if let Some(violation) = &mut outcome.violation {
-            violation.remedy = self.sandbox.rules.remedy(violation);
+            violation.remedy = rules.remedy(violation);
         }
         outcome
     }

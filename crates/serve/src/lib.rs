@@ -21,6 +21,9 @@
 //! has `stdout`, `stderr`, `error` and `exit_code` as in dify-sandbox (255 for an exception that nobody caught,
 //! -1 for what did not end by itself), and besides `violation`, `usage`, `truncated`, `limit` and `notes`.
 //!
+//! With `Accept: text/event-stream` a run is answered with server-sent events: `stdout` and `stderr` with a JSON
+//! string each, as the output comes, and `end` with the whole answer.
+//!
 //! Limits: HTTP/1.1 without TLS, which a reverse proxy adds; Python only. Clients are told of nothing
 //! but their own run, but all have the same key.
 
@@ -42,7 +45,7 @@ mod server;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-pub use engine::Sandbox;
+pub use engine::{Networked, Sandbox};
 pub use rules::{Change, Rules, RulesError};
 pub use server::{ServeError, serve};
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use callgate_exec::Outcome;
+use callgate_exec::{Listener, Outcome};
 use tokio::sync::oneshot;
 use tracing::{error, info};
 
@@ -44,7 +44,14 @@ pub(crate) enum NotRun {
 
 impl Runner {
     /// Runs a job. When the future is dropped, the run is ended; its place is free when nothing of it is left.
-    pub(crate) async fn run(&self, ticket: Ticket, job: Job, client: Client) -> Result<Done, NotRun> {
+    /// `listener` hears the output as it comes.
+    pub(crate) async fn run(
+        &self,
+        ticket: Ticket,
+        job: Job,
+        client: Client,
+        listener: Option<Listener>,
+    ) -> Result<Done, NotRun> {
         let came = Instant::now();
         let place = ticket.place().await.map_err(|_| NotRun::Stopping)?;
         let ender = self.runs.ender();
@@ -53,7 +60,7 @@ impl Runner {
         let this = self.clone();
         let work = move || {
             let waited = came.elapsed();
-            let done = this.work(&job, &ender);
+            let done = this.work(&job, listener, &ender);
             this.metrics.ran(job.language, &done, waited);
             audit(&job, &done, waited.as_millis(), &client);
             drop(place);
@@ -69,8 +76,8 @@ impl Runner {
         done
     }
 
-    fn work(&self, job: &Job, ender: &Ender) -> Done {
-        let outcome = self.engine.run(job, |stopper| ender.begun(stopper));
+    fn work(&self, job: &Job, listener: Option<Listener>, ender: &Ender) -> Done {
+        let outcome = self.engine.run(job, listener, |stopper| ender.begun(stopper));
         Done {
             outcome,
             ended: ender.ended(),

@@ -150,7 +150,7 @@ fn trial(engine: &Engine) -> Result<(), SetUpFailure> {
         preload: None,
         network: false,
     };
-    let outcome = engine.run(&job, |_| {});
+    let outcome = engine.run(&job, None, |_| {});
     let failed = |error: String| SetUpFailure {
         step: "the first run".to_owned(),
         error,

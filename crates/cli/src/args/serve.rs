@@ -15,7 +15,9 @@ use super::seconds;
 API (dify-sandbox's, port 8194): POST /v1/sandbox/run {\"language\": \"python3\", \"code\": …, \"preload\"?: …,
 \"enable_network\"?: …} with the header X-Api-Key; GET /v1/sandbox/dependencies?language=python3 and
 …/dependencies/refresh, POST …/dependencies/update; GET /health (no key); GET /metrics (Prometheus; the key
-in X-Api-Key or as a bearer token). No TLS: put a reverse proxy in front of it.
+in X-Api-Key or as a bearer token). No TLS: put a reverse proxy in front of it. A run that is asked for
+with Accept: text/event-stream is answered with events: stdout and stderr as they come, each a JSON string,
+and end with the whole answer.
 Settings: flags come before environment variables, those before the file. Read are dify-sandbox's keys
 app.port, app.key, app.debug, max_workers (4), max_requests (50), worker_timeout (5), python_path,
 python_lib_path, nodejs_path, enable_network, enable_preload, allowed_syscalls, proxy.socks5|http|https, and
@@ -40,6 +42,10 @@ pub(crate) struct ServeArgs {
     /// The policy: a file or a shipped policy's name
     #[arg(long, value_name = "POLICY", default_value = "python")]
     pub(crate) policy: String,
+    /// The policy of code that may use the network: enable_network in the configuration and in the request.
+    /// The network is the host's, as with `callgate exec --net host`
+    #[arg(long, value_name = "POLICY", default_value = "python-network")]
+    pub(crate) network_policy: String,
     /// Let allowed_syscalls take the policy's place, as dify-sandbox up to a94a466 does
     #[arg(long)]
     pub(crate) replace_allowed: bool,

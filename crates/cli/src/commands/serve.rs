@@ -8,7 +8,7 @@ use std::time::Duration;
 use callgate_exec::Limits;
 use callgate_python::interpreter::Interpreter;
 use callgate_serve::config::{Allowed, Config, Read, WELL_KNOWN_KEY};
-use callgate_serve::{Change, Http, Rules, Sandbox, ServeError, Settings, serve};
+use callgate_serve::{Change, Http, Networked, Rules, Sandbox, ServeError, Settings, serve};
 use tracing::level_filters::LevelFilter;
 use tracing::{info, warn};
 
@@ -77,7 +77,7 @@ fn settings(args: &ServeArgs, config: &Config) -> Result<Settings, Failure> {
         return Err(Failure::input(why).with_advice(Some(mend.to_owned())));
     }
     if config.enable_network == Some(true) {
-        warn!("enable_network: code has no network yet; requests that ask for it are refused");
+        warn!("enable_network: code whose request asks for it has the host's network, its loopback included");
     }
     if !config.python_lib_path.is_empty() {
         warn!("python_lib_path is not used yet: the root is planned from the interpreter");
@@ -85,14 +85,26 @@ fn settings(args: &ServeArgs, config: &Config) -> Result<Settings, Failure> {
     if config.nodejs_path.is_some() {
         warn!("nodejs_path is not used yet: requests for nodejs are refused");
     }
-    let rules = rules(args, config)?;
+    let network = match config.enable_network {
+        Some(true) => Some(Networked {
+            rules: rules(args, config, &args.network_policy)?,
+            env: config
+                .proxy
+                .variables()
+                .into_iter()
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
+        }),
+        Some(false) | None => None,
+    };
     let python = match args.python.as_ref().or(config.python_path.as_ref()) {
         Some(path) => path.clone(),
         None => Interpreter::find().map_err(Failure::input)?,
     };
     let sandbox = Sandbox {
         python,
-        rules,
+        rules: rules(args, config, &args.policy)?,
+        network,
         tier: args.tier,
         limits: Limits {
             output: Some(args.limits.output_limit.unwrap_or(OUTPUT)),
@@ -120,8 +132,8 @@ fn settings(args: &ServeArgs, config: &Config) -> Result<Settings, Failure> {
     })
 }
 
-/// The policy, with what is listed besides or instead.
-fn rules(args: &ServeArgs, config: &Config) -> Result<Rules, Failure> {
+/// A policy, with what is listed besides or instead.
+fn rules(args: &ServeArgs, config: &Config, source: &str) -> Result<Rules, Failure> {
     let change = match &config.allowed {
         Some(allowed) => Some(Change {
             named: match allowed {
@@ -138,8 +150,8 @@ fn rules(args: &ServeArgs, config: &Config) -> Result<Rules, Failure> {
         }
         None => None,
     };
-    let base = input::policy(&args.policy)?;
-    let (rules, notes) = Rules::new(&args.policy, base, change.as_ref()).map_err(Failure::input)?;
+    let base = input::policy(source)?;
+    let (rules, notes) = Rules::new(source, base, change.as_ref()).map_err(Failure::input)?;
     for note in notes {
         warn!("{note}");
     }

@@ -1,6 +1,7 @@
 //! A run as it is asked for.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,6 +48,39 @@ pub enum Network {
     Host,
 }
 
+/// One of the streams that are captured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// Who hears what is captured as it comes, piece by piece. It is called by the thread that reads the stream, which
+/// waits for it; of what a limit cuts it hears nothing.
+#[derive(Clone)]
+pub struct Listener(Arc<Hears>);
+
+type Hears = dyn Fn(Stream, &[u8]) + Send + Sync;
+
+impl Listener {
+    /// One that is told by a call of this.
+    pub fn new(hears: impl Fn(Stream, &[u8]) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(hears))
+    }
+
+    pub(crate) fn tell(&self, stream: Stream, bytes: &[u8]) {
+        (self.0)(stream, bytes);
+    }
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Listener")
+    }
+}
+
 /// A run that is asked for.
 #[derive(Clone, Debug)]
 pub struct Run {
@@ -70,6 +104,8 @@ pub struct Run {
     pub env: Vec<(OsString, OsString)>,
     /// Where its output goes.
     pub io: Io,
+    /// Who hears its output as it comes, if it is captured.
+    pub listener: Option<Listener>,
     /// Where its input comes from.
     pub input: Input,
     /// Files that are copied into its work directory.
@@ -109,6 +145,7 @@ impl Run {
             network: Network::None,
             env: Vec::new(),
             io: Io::Inherit,
+            listener: None,
             input: Input::Ours,
             files: Files::default(),
             out: None,

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use super::request::{Input, Io, Run};
+use super::request::{Input, Io, Run, Stream};
 use super::system;
 use crate::capture::{Capture, Sink};
 use crate::limits::Limits;
@@ -35,15 +35,17 @@ pub(super) fn streams(run: &Run) -> Result<(Streams, Option<Captures>), SetUpFai
         (_, Some(limit)) => limit,
         (Io::Capture, None) => Limits::CAPTURED,
     };
-    let start = |ours: BorrowedFd<'_>| {
+    let start = |stream: Stream, ours: BorrowedFd<'_>| {
         let sink = match run.io {
-            Io::Capture => Sink::Kept,
+            Io::Capture => Sink::Kept(run.listener.clone().map(|listener| (stream, listener))),
             Io::Inherit => Sink::Passed(ours.try_clone_to_owned()?.into()),
         };
         Capture::start(limit, sink)
     };
-    let (out, stdout) = start(io::stdout().as_fd()).map_err(system("capturing the output"))?;
-    let (err, stderr) = start(io::stderr().as_fd()).map_err(system("capturing the output"))?;
+    let (out, stdout) =
+        start(Stream::Stdout, io::stdout().as_fd()).map_err(system("capturing the output"))?;
+    let (err, stderr) =
+        start(Stream::Stderr, io::stderr().as_fd()).map_err(system("capturing the output"))?;
     Ok((
         Streams {
             stdin,

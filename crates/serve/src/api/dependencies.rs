@@ -118,7 +118,7 @@ async fn look(app: &Arc<App>) -> Result<Vec<Dependency>, Refusal> {
         peer: "the server itself".to_owned(),
         ..Client::default()
     };
-    let done = app.runner.run(ticket, job, client).await.map_err(not_run)?;
+    let done = app.runner.run(ticket, job, client, None).await.map_err(not_run)?;
     let said = done.outcome.stdout.unwrap_or_default();
     let found: Option<Vec<Dependency>> = match (done.outcome.status, done.outcome.exit_code) {
         (Status::Exited, 0) => serde_json::from_str(&said).ok(),

@@ -7,11 +7,11 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 
-use super::body;
+use super::{body, stream};
 use crate::answer::{Refusal, RunData, success};
 use crate::app::{App, Phase};
 use crate::gate::Ticket;
-use crate::job::{Job, Language, Request};
+use crate::job::{Done, Job, Language, Request};
 use crate::listener::Peer;
 use crate::runner::{Client, NotRun};
 
@@ -24,15 +24,25 @@ pub(crate) async fn run(
     request: axum::extract::Request,
 ) -> Result<Response, Refusal> {
     let client = client(&peer, request.headers());
+    let streaming = stream::wanted(request.headers());
     let request = body::parsed::<Request>(request, &app.http).await?;
     let (job, left_out) = job(&app, request)?;
     let ticket = admitted(&app)?;
-    let done = app.runner.run(ticket, job, client).await.map_err(not_run)?;
+    if streaming {
+        return Ok(stream::events(app, ticket, job, client, left_out));
+    }
+    let done = app.runner.run(ticket, job, client, None).await;
+    answered(done, left_out).map(success)
+}
+
+/// What a client is answered whose job was taken.
+pub(crate) fn answered(done: Result<Done, NotRun>, left_out: bool) -> Result<RunData, Refusal> {
+    let done = done.map_err(not_run)?;
     let mut data = RunData::of(done.outcome, done.ended)?;
     if left_out {
         data.note(NO_PRELOAD);
     }
-    Ok(success(data))
+    Ok(data)
 }
 
 /// What is to be run, and whether its preload was left out.
@@ -50,7 +60,7 @@ fn job(app: &App, request: Request) -> Result<(Job, bool), Refusal> {
         ));
     }
     let network = request.enable_network.unwrap_or_default();
-    if network {
+    if network && !app.runner.engine.has_network() {
         return Err(Refusal::told(
             -400,
             "network is disabled, please enable it in the configuration",
