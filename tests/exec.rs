@@ -5,6 +5,7 @@
 //! - [`network`]: what is reached without and with `--net host`;
 //! - [`sight`]: what of the host can be seen, reached or changed;
 //! - [`violations`]: refused calls, by every action and from every kind of thread and process;
+//! - [`explain`]: refused calls that get an errno, told by `--explain`;
 //! - [`lock`]: from when the policy is in force;
 //! - [`lifetime`]: time limits, killed supervisors, what is left behind;
 //! - [`limits`]: what a run may use, how it is told that it used it up, and what it is without a cgroup;
@@ -14,6 +15,7 @@
 //! - [`tiers`]: the isolation layers, by privilege.
 
 mod abuse;
+mod explain;
 mod inputs;
 mod leaks;
 mod lifetime;

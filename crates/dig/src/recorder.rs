@@ -247,7 +247,7 @@ impl Recorder {
                 let thread = self.threads.of(tracee.tid());
                 if !thread.injected || data != tag {
                     // A filter of the probe's own asks for a tracer. Without us there would be none.
-                    tracee.refuse(Errno::ENOSYS)?;
+                    tracee.refuse(Errno::ENOSYS as u16)?;
                 } else if thread.in_call.is_none() {
                     return self.entry(tracee, &stop);
                 }

@@ -5,6 +5,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use callgate_abi::Filter;
 use callgate_launch::{Reports, Started};
 use callgate_tracee::{Options, Stopper, TraceeError, Tracer};
 use nix::errno::Errno;
@@ -70,10 +71,10 @@ impl Watchdog {
     }
 }
 
-/// Watches the run to its end. `in_place` learns the command's pid when it stands in its root and has not begun;
-/// if it fails, the run ends there.
+/// Watches the run to its end; `filter` is the program that is loaded for the run's own. `in_place` learns the
+/// command's pid when it stands in its root and has not begun; if it fails, the run ends there.
 pub(crate) fn attend(
-    run: &Run,
+    (run, filter): (&Run, &Filter),
     tier: Tier,
     clock: Option<CpuClock>,
     mut process: Started,
@@ -138,7 +139,7 @@ pub(crate) fn attend(
         init.as_raw(),
         run.lock,
         matches!(run.program, Program::Script { .. }),
-        &run.filter,
+        (filter, run.filtering),
         &mut on_command,
     );
     let seen = watch.follow(&mut tracer).map_err(|e| tracing(&e))?;

@@ -5,6 +5,7 @@
 //! - the *lock* is the moment from which the filter is in force: for a script before the first byte of
 //!   it is compiled, for any other command at the exec boundary ([`Lock`]);
 //! - a [`Violation`] is a call that the filter refused, read from outside before the process is gone;
+//! - a [`Refusal`] is one that ended nobody: it got an errno ([`Filtering`] tells whether that is told);
 //! - a *limit* ends the run or refuses what goes beyond it ([`Limits`]). Over all processes together it is
 //!   kept by a cgroup, which is a layer of tier full and is used wherever it can be had; without one,
 //!   memory and CPU time are limits of each process (setrlimit(2)), and the outcome says so.
@@ -36,6 +37,7 @@ mod capture;
 mod cgroup;
 mod facilities;
 mod files;
+mod filtering;
 mod ground;
 mod ipc;
 mod kernel;
@@ -58,6 +60,7 @@ mod violation;
 
 pub use facilities::{Facility, survey};
 pub use files::{FileError, Files};
+pub use filtering::{Filtering, Refusal};
 pub use limits::Limits;
 pub use lock::Lock;
 pub use out::{BroughtOut, OutDirectory, OutError, OutFile};

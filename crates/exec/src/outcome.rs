@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::Tier;
+use crate::filtering::Refusal;
 use crate::out::BroughtOut;
 use crate::run::Network;
 
@@ -40,6 +41,13 @@ pub struct Outcome {
     pub truncated: Vec<String>,
     /// The first call that was refused, if it ended a process of the run.
     pub violation: Option<Violation>,
+    /// The refused calls that ended nobody, in the order in which they were first made; where that was
+    /// asked for ([`Filtering`](crate::Filtering)).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusals: Option<Vec<Refusal>>,
+    /// How many refused calls are not among them, because there were too many kinds.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub refusals_omitted: u64,
     /// The limit that ended the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<LimitHit>,
@@ -197,6 +205,8 @@ impl Outcome {
             captured: None,
             truncated: Vec::new(),
             violation: None,
+            refusals: None,
+            refusals_omitted: 0,
             limit: None,
             tier: None,
             layers: Vec::new(),
@@ -208,6 +218,10 @@ impl Outcome {
             notes: Vec::new(),
         }
     }
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Why nothing ran, and the exit code for it: 125, or 126 if it is the command that can't be run.

@@ -16,6 +16,7 @@ pub(crate) use self::advice::{advice, explain};
 pub(crate) use self::namespaces::namespaces;
 use crate::cgroup::Cgroup;
 use crate::files::Files;
+use crate::filtering::Filtering;
 use crate::landlock;
 use crate::limits::Limits;
 use crate::lock::Lock;
@@ -58,6 +59,7 @@ pub(crate) struct SetUp<'a> {
     pub(crate) limits: &'a Limits,
     pub(crate) network: Network,
     pub(crate) lock: Lock,
+    pub(crate) filtering: Filtering,
     pub(crate) code: Option<RawFd>,
     pub(crate) streams: &'a Streams,
     pub(crate) files: &'a Files,

@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::filtering::{Filtering, Refusal, Refusals};
 use crate::lock::Lock;
 use crate::outcome::Violation;
 use crate::violation::{Sightings, process_of};
@@ -22,6 +23,8 @@ pub(crate) struct Seen {
     pub(crate) end: Option<End>,
     /// The first refused call that ended a process.
     pub(crate) violation: Option<Violation>,
+    /// The refused calls that ended nobody, where they are told, and how many are left out.
+    pub(crate) refusals: (Vec<Refusal>, u64),
     /// Why the run was given up: before the lock the code never ran, after it the run was killed.
     pub(crate) error: Option<WatchError>,
 }
@@ -80,17 +83,18 @@ pub(crate) struct Watch<'a> {
     filter: &'a Filter,
     on_command: &'a mut dyn FnMut(i32) -> Result<(), WatchError>,
     sightings: Sightings,
+    refusals: Refusals,
     seen: Seen,
 }
 
 impl<'a> Watch<'a> {
-    /// A watch over the run whose init is `init`. `on_command` learns the command's pid as soon as it
+    /// A watch over the run whose init is `init`, with the program to load. `on_command` learns the command's pid as soon as it
     /// has one, and the run is given up if it fails.
     pub(crate) fn new(
         init: i32,
         lock: Lock,
         script: bool,
-        filter: &'a Filter,
+        (filter, filtering): (&'a Filter, Filtering),
         on_command: &'a mut dyn FnMut(i32) -> Result<(), WatchError>,
     ) -> Self {
         Self {
@@ -104,6 +108,7 @@ impl<'a> Watch<'a> {
             filter,
             on_command,
             sightings: Sightings::default(),
+            refusals: Refusals::new(filtering),
             seen: Seen::default(),
         }
     }
@@ -129,6 +134,7 @@ impl<'a> Watch<'a> {
             }
         }
         self.seen.violation = self.sightings.first();
+        self.seen.refusals = self.refusals.all();
         Ok(self.seen)
     }
 
@@ -233,9 +239,10 @@ impl<'a> Watch<'a> {
         Ok(injector)
     }
 
-    /// Looks whether a thread stops because of a refused call.
+    /// Looks whether a thread stops because of a refused call, which is skipped if it ends nobody.
     fn look(&mut self, tracee: &Stopped) -> Result<(), TraceeError> {
         match tracee.reason() {
+            Reason::Seccomp => self.refusals.asked(tracee, self.phase != Phase::Running),
             Reason::Signal(libc::SIGSYS) if tracee.seccomp_trap()? => self.sightings.trapped(tracee),
             Reason::Exit => {
                 let status = tracee.event_message()? as i32;
@@ -255,10 +262,13 @@ fn is_exit(tracee: &Stopped) -> Result<bool, TraceeError> {
 
 /// Whether a tracee is stopped at the prelude's marker.
 fn is_marker(tracee: &Stopped) -> Result<bool, TraceeError> {
-    let Some((call, args)) = tracee.syscall()?.call() else {
+    let stop = tracee.syscall()?;
+    let Some((call, args)) = stop.call() else {
         return Ok(false);
     };
-    Ok(call.arch() == Some(Arch::NATIVE)
+    // The marker's own filter sends nothing along; what the policy refuses is refused, the marker too.
+    Ok(matches!(stop.moment, Moment::Seccomp { data: 0, .. })
+        && call.arch() == Some(Arch::NATIVE)
         && call.known_name() == Some(Marker::SYSCALL)
         && MARKER.is_marker(&args))
 }

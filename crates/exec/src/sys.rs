@@ -1,6 +1,7 @@
 //! The raw kernel calls of this crate.
 #![allow(unsafe_code)]
 
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::ptr;
 
 use nix::errno::Errno;
@@ -32,6 +33,42 @@ pub(crate) fn seccomp_action_available(action: u32) -> bool {
             0,
             &raw const action,
         ) == 0
+    }
+}
+
+/// Tries to load a filter that allows everything, with a listener, into the calling thread alone, which can't
+/// be undone: false if there is a listener already (`SECCOMP_FILTER_FLAG_NEW_LISTENER`, seccomp(2)).
+pub(crate) fn listen() -> nix::Result<bool> {
+    let allow = libc::sock_filter {
+        code: 0x06, // BPF_RET | BPF_K
+        jt: 0,
+        jf: 0,
+        k: libc::SECCOMP_RET_ALLOW,
+    };
+    let mut program = [allow];
+    let header = libc::sock_fprog {
+        len: 1,
+        filter: program.as_mut_ptr(),
+    };
+    // SAFETY: plain numbers.
+    Errno::result(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) })?;
+    // SAFETY: the header and the program that it points to live until the call returns.
+    let fd = unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            libc::SECCOMP_FILTER_FLAG_NEW_LISTENER,
+            &raw const header,
+        )
+    };
+    match Errno::result(fd) {
+        Ok(fd) => {
+            // SAFETY: the descriptor is new and ours alone.
+            drop(unsafe { OwnedFd::from_raw_fd(fd as i32) });
+            Ok(true)
+        }
+        Err(Errno::EBUSY) => Ok(false),
+        Err(errno) => Err(errno),
     }
 }
 

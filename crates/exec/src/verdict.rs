@@ -7,6 +7,7 @@ use nix::sys::signal::Signal;
 
 use crate::attend::Attended;
 use crate::cgroup::Readings;
+use crate::filtering::Filtering;
 use crate::outcome::{LimitHit, Outcome, SetUpFailure, Status};
 use crate::run::{Program, Run, Word};
 use crate::setup::{advice, explain};
@@ -84,6 +85,11 @@ pub(crate) fn judge(run: &Run, attended: &Attended, readings: &Readings) -> Resu
         },
     };
     outcome.violation = seen.violation.clone();
+    if run.filtering != Filtering::Enforced {
+        let (refusals, omitted) = seen.refusals.clone();
+        outcome.refusals = Some(refusals);
+        outcome.refusals_omitted = omitted;
+    }
     if seen.end == Some(End::Killed(libc::SIGSYS)) && seen.violation.is_none() {
         let why = "no watched thread made a refused call: the code sent SIGSYS itself, or a thread that it made with \
                    CLONE_UNTRACED was refused a call";

@@ -58,22 +58,25 @@ impl Sightings {
 /// Reads the call that a thread is in.
 fn read(tracee: &Stopped) -> Result<Option<Violation>, TraceeError> {
     let (nr, args, stop) = tracee.call_in_registers()?;
-    let tid = tracee.tid();
-    let pid = process_of(tid).unwrap_or(tid);
     let Some(abi) = Abi::of(stop.audit_arch, nr) else {
         return Ok(None);
     };
-    let call = Syscall::new(abi, nr as u32);
-    Ok(Some(Violation {
+    Ok(Some(about(Syscall::new(abi, nr as u32), args, tracee.tid())))
+}
+
+/// All that can be told of a call that a stopped thread is in.
+pub(crate) fn about(call: Syscall, args: [u64; 6], tid: i32) -> Violation {
+    let pid = process_of(tid).unwrap_or(tid);
+    Violation {
         syscall: call.name().into_owned(),
         nr: call.nr(),
-        arch: abi,
+        arch: call.abi(),
         args,
         pid,
         tid,
         site: python_site(pid, tid),
         remedy: None,
-    }))
+    }
 }
 
 /// The process that a thread belongs to; `None` if it is gone.

@@ -152,13 +152,14 @@ impl Stopped {
         self.set_argument(index, value)
     }
 
-    /// Makes the system call that is about to be made fail with this errno, unmade.
+    /// Makes the system call that is about to be made fail with this errno, unmade; with 0 it seems to
+    /// succeed. A number, as a filter may answer with errnos that have no name.
     ///
     /// # Errors
     /// [`TraceeError`] if the kernel refuses.
-    pub fn refuse(&self, errno: Errno) -> Result<(), TraceeError> {
+    pub fn refuse(&self, errno: u16) -> Result<(), TraceeError> {
         let mut registers = ptrace::getregs(self.pid()).map_err(self.error("PTRACE_GETREGSET"))?;
-        arch::skip(self.tid, &mut registers, errno as i32).map_err(self.error("PTRACE_SETREGSET"))?;
+        arch::skip(self.tid, &mut registers, i32::from(errno)).map_err(self.error("PTRACE_SETREGSET"))?;
         ptrace::setregs(self.pid(), registers).map_err(self.error("PTRACE_SETREGSET"))
     }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use callgate_abi::Arch;
-use callgate_exec::{Input, Io, Lock, Program, Root, Run, Status, Word, run as run_it};
+use callgate_exec::{Filtering, Input, Io, Lock, Program, Root, Run, Status, Word, run as run_it};
 use callgate_python::interpreter::Interpreter;
 
 use crate::args::{ExecArgs, LockArg, NetArg};
@@ -35,6 +35,10 @@ pub(crate) fn run(args: &ExecArgs) -> Result<u8, Failure> {
         (None, false) => Input::Ours,
     };
     let mut request = Run {
+        filtering: match args.explain {
+            true => Filtering::Explained,
+            false => Filtering::Enforced,
+        },
         tier: args.tier,
         timeout: args.limits.timeout,
         limits,
@@ -69,7 +73,8 @@ pub(crate) fn run(args: &ExecArgs) -> Result<u8, Failure> {
             .push(format!("the policy is {source}, as the network is the host's"));
     }
     let lost = outcome.out.as_ref().is_some_and(|out| out.error.is_some());
-    let quiet = args.quiet && outcome.status == Status::Exited && outcome.violation.is_none() && !lost;
+    let refused = outcome.violation.is_some() || outcome.refusals.as_ref().is_some_and(|all| !all.is_empty());
+    let quiet = args.quiet && outcome.status == Status::Exited && !refused && !lost;
     if args.json {
         output::json(&outcome)?;
     } else if !quiet {

@@ -1,25 +1,38 @@
 //! What is said of a run, below its own output and on standard error.
 
+mod refusals;
+
 use callgate_abi::Syscall;
-use callgate_exec::{LimitHit, Outcome, Remedy, Status};
+use callgate_exec::{LimitHit, Outcome, Remedy, Status, Violation};
 use callgate_policy::Policy;
 
 use crate::terminal::{BOLD, BOLD_RED, DIM, GREEN, YELLOW, escape};
 
-/// Fills in how the refused call could be allowed.
+/// Fills in how the refused calls could be allowed.
 pub(crate) fn add_remedy(outcome: &mut Outcome, policy: &Policy, source: &str) {
-    let Some(violation) = &mut outcome.violation else {
-        return;
-    };
-    let call = Syscall::new(violation.arch, violation.nr);
-    match callgate_policy::remedy(policy, source, call, &violation.args) {
-        Ok(remedy) => {
-            violation.remedy = Some(Remedy {
-                command: remedy.command,
-                dify: remedy.dify,
-            })
+    let Outcome {
+        violation,
+        refusals,
+        notes,
+        ..
+    } = outcome;
+    let soft = refusals.iter_mut().flatten().map(|refusal| &mut refusal.call);
+    for refused in violation.iter_mut().chain(soft) {
+        let call = Syscall::new(refused.arch, refused.nr);
+        match callgate_policy::remedy(policy, source, call, &refused.args) {
+            Ok(remedy) => {
+                refused.remedy = Some(Remedy {
+                    command: remedy.command,
+                    dify: remedy.dify,
+                });
+            }
+            Err(error) => {
+                let note = error.to_string();
+                if !notes.contains(&note) {
+                    notes.push(note);
+                }
+            }
         }
-        Err(error) => outcome.notes.push(error.to_string()),
     }
 }
 
@@ -57,6 +70,7 @@ pub(crate) fn print(outcome: &Outcome) {
         }
     }
     violation(outcome);
+    refusals::print(outcome);
     if let Some(limit) = &outcome.limit {
         anstream::eprintln!("  {}", mend(limit));
     }
@@ -107,14 +121,29 @@ pub(crate) fn violation(outcome: &Outcome) {
     let Some(violation) = &outcome.violation else {
         return;
     };
-    let args: Vec<String> = violation.args.iter().map(|arg| format!("{arg:#x}")).collect();
     anstream::eprintln!(
-        "{BOLD_RED}refused:{BOLD_RED:#} {BOLD}{}{BOLD:#} ({} number {}) with ({})",
+        "{BOLD_RED}refused:{BOLD_RED:#} {BOLD}{}{BOLD:#} {}",
         violation.syscall,
+        call(violation)
+    );
+    site(violation);
+    thread(violation);
+    remedy(violation, true);
+}
+
+/// Number and arguments.
+fn call(violation: &Violation) -> String {
+    let args: Vec<String> = violation.args.iter().map(|arg| format!("{arg:#x}")).collect();
+    format!(
+        "({} number {}) with ({})",
         violation.arch,
         violation.nr,
         args.join(", ")
-    );
+    )
+}
+
+/// The named arguments, and the place.
+fn site(violation: &Violation) {
     let named = named_arguments(Syscall::new(violation.arch, violation.nr), &violation.args);
     if !named.is_empty() {
         anstream::eprintln!("  that is {}", named.join(", "));
@@ -123,15 +152,23 @@ pub(crate) fn violation(outcome: &Outcome) {
         Some(site) => anstream::eprintln!("  at {}", escape(&site.to_string())),
         None => anstream::eprintln!("  at a place that no Python frame tells"),
     }
+}
+
+fn thread(violation: &Violation) {
     let which = if violation.pid == violation.tid {
         "the main thread"
     } else {
         "another thread"
     };
     anstream::eprintln!("  by {which} ({}) of process {}", violation.tid, violation.pid);
+}
+
+fn remedy(violation: &Violation, dify: bool) {
     if let Some(remedy) = &violation.remedy {
         anstream::eprintln!("  to allow it: {}", escape(&remedy.command));
-        anstream::eprintln!("  in dify-sandbox: {}", escape(&remedy.dify));
+        if dify {
+            anstream::eprintln!("  in dify-sandbox: {}", escape(&remedy.dify));
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
+use callgate_abi::Filter;
 use callgate_launch::memory_file;
 use callgate_tracee::Stopper;
 use nix::errno::Errno;
@@ -15,11 +16,12 @@ use super::system;
 use super::work::Work;
 use crate::attend::attend;
 use crate::cgroup::{Absent, Cgroup};
+use crate::filtering;
 use crate::ground::{Prepared, prepare, tidy};
 use crate::landlock;
 use crate::network::opened;
 use crate::outcome::{Outcome, SetUpFailure, Unready, Usage};
-use crate::setup::{Ready, SetUp, advice};
+use crate::setup::{Ready, SetUp, advice, namespaces};
 use crate::tier::{Tier, TierChoice};
 use crate::verdict::judge;
 
@@ -32,6 +34,7 @@ pub(super) fn attempt(run: &Run, started: impl FnOnce(Stopper)) -> Result<Outcom
         notes,
         ..
     } = &prepare(run)?;
+    let filter = loaded(run, *tier)?;
     let code = match &run.program {
         Program::Script { code, .. } => Some(memory_file(code).map_err(system("memfd_create"))?),
         Program::Command { .. } => None,
@@ -47,6 +50,7 @@ pub(super) fn attempt(run: &Run, started: impl FnOnce(Stopper)) -> Result<Outcom
         limits: &run.limits,
         network: run.network,
         lock: run.lock,
+        filtering: run.filtering,
         code: code.as_ref().map(AsRawFd::as_raw_fd),
         streams: &streams,
         files: &run.files,
@@ -60,7 +64,15 @@ pub(super) fn attempt(run: &Run, started: impl FnOnce(Stopper)) -> Result<Outcom
     let clock = cgroup.as_ref().and_then(Cgroup::clock);
     let handed_over = || drop((streams, code));
     let in_place = |command| work.open(command);
-    let attended = attend(run, *tier, clock, process, handed_over, in_place, started)?;
+    let attended = attend(
+        (run, &filter),
+        *tier,
+        clock,
+        process,
+        handed_over,
+        in_place,
+        started,
+    )?;
     let wall = begun.elapsed();
     let readings = cgroup.as_ref().map(Cgroup::readings).unwrap_or_default();
     drop(cgroup);
@@ -103,6 +115,17 @@ pub(super) fn attempt(run: &Run, started: impl FnOnce(Stopper)) -> Result<Outcom
         pids_peak: readings.pids_peak,
     };
     Ok(outcome)
+}
+
+/// The program that is loaded: the policy's, or one that tells of what it refuses.
+fn loaded(run: &Run, tier: Tier) -> Result<Filter, SetUpFailure> {
+    filtering::check(run.filtering)?;
+    let separate = !namespaces(tier).is_empty();
+    filtering::program(&run.filter, run.filtering, separate).map_err(|error| SetUpFailure {
+        step: "seccomp".to_owned(),
+        error: error.to_string(),
+        advice: None,
+    })
 }
 
 /// The ruleset of this kernel's Landlock; without it tier full can't be had.

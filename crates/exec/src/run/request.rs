@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::program::{Program, Root};
 use crate::files::Files;
+use crate::filtering::Filtering;
 use crate::limits::Limits;
 use crate::lock::Lock;
 use crate::out::OutDirectory;
@@ -90,6 +91,8 @@ pub struct Run {
     pub root: Root,
     /// The compiled policy.
     pub filter: Filter,
+    /// What is known, and done, of the calls that the filter refuses.
+    pub filtering: Filtering,
     /// Which layers it must have.
     pub tier: TierChoice,
     /// When the filter comes into force.
@@ -138,6 +141,7 @@ impl Run {
             program,
             root,
             filter,
+            filtering: Filtering::Enforced,
             tier: TierChoice::Auto,
             lock,
             timeout: None,

@@ -130,10 +130,10 @@ impl SetUp<'_> {
         if self.code.is_some() {
             steps.extend(marker_filter().map(Step::Seccomp));
         }
-        layers.push(match self.lock {
-            Lock::Body => "seccomp from the first line".to_owned(),
-            Lock::Exec => "seccomp from the exec".to_owned(),
-        });
+        layers.push(self.filtering.layer(match self.lock {
+            Lock::Body => "from the first line",
+            Lock::Exec => "from the exec",
+        }));
         Ready { init, steps, layers }
     }
 
