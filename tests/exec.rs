@@ -6,6 +6,7 @@
 //! - [`sight`]: what of the host can be seen, reached or changed;
 //! - [`violations`]: refused calls, by every action and from every kind of thread and process;
 //! - [`explain`]: refused calls that get an errno, told by `--explain`;
+//! - [`learn`]: what the policy refuses allowed and recorded by `--learn`;
 //! - [`lock`]: from when the policy is in force;
 //! - [`lifetime`]: time limits, killed supervisors, what is left behind;
 //! - [`limits`]: what a run may use, how it is told that it used it up, and what it is without a cgroup;
@@ -18,6 +19,7 @@ mod abuse;
 mod explain;
 mod inputs;
 mod leaks;
+mod learn;
 mod lifetime;
 mod limits;
 mod lock;

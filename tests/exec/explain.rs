@@ -112,9 +112,41 @@ fn softly_refused_calls_of_every_thread_and_child_are_told_and_the_code_sees_the
                 refusal["nr"].is_u64() && refusal["arch"].is_string(),
                 "{refusal:#}"
             );
-            assert_eq!(refusal["startup"], json!(false));
+            assert_eq!(
+                (&refusal["startup"], &refusal["by"]),
+                (&json!(false), &json!("policy"))
+            );
         }
         assert_eq!(told["violation"], Value::Null);
+    }
+}
+
+#[test]
+fn what_a_layer_of_the_tier_refuses_is_told_and_no_policy_is_said_to_allow_it() {
+    let places = Place::all();
+    let dir = scratch();
+    std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let open = policy(dir.path(), &json!([]));
+    for place in places {
+        let told = place.outcome(
+            &["--policy", &open, "--explain"],
+            "import socket\ntry: socket.socket(socket.AF_INET)\nexcept OSError as error: print(error.errno)\n",
+        );
+        if place.tier() != "container" {
+            assert_eq!(
+                (&told["stdout"], &told["refusals"]),
+                (&json!(""), &json!([])),
+                "{told:#}"
+            );
+            continue;
+        }
+        assert_eq!(told["stdout"], "13\n", "{told:#}");
+        let refusal = &told["refusals"][0];
+        assert_eq!(
+            (&refusal["by"], &refusal["got"], &refusal["remedy"]),
+            (&json!("layer"), &json!("EACCES"), &Value::Null),
+            "{told:#}"
+        );
     }
 }
 

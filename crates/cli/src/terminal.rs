@@ -27,6 +27,11 @@ pub(crate) fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped.collect())
 }
 
+/// The same for what is shown within a line: a new line in it can't pass for one of ours.
+pub(crate) fn escape_line(text: &str) -> String {
+    escape(text).replace('\n', "\\n")
+}
+
 /// Bidirectional controls (Unicode UAX #9) and line separators.
 fn reorders(c: char) -> bool {
     matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{2028}' | '\u{2029}')
@@ -47,5 +52,6 @@ mod tests {
         assert_eq!(escape("\x1b[2Jgone"), "\\u{1b}[2Jgone");
         assert_eq!(escape("a\u{202e}b"), "a\\u{202e}b");
         assert_eq!(escape("a\rb"), "a\\u{d}b");
+        assert_eq!(escape_line("a\nb\x1b"), "a\\nb\\u{1b}");
     }
 }

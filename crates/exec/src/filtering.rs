@@ -18,8 +18,8 @@ mod program;
 mod refusal;
 mod refusals;
 
-pub(crate) use self::program::program;
-pub use self::refusal::Refusal;
+pub(crate) use self::program::{layer, program};
+pub use self::refusal::{Refusal, Refuser};
 pub(crate) use self::refusals::Refusals;
 use crate::outcome::SetUpFailure;
 use crate::sys;

@@ -60,7 +60,7 @@ mod violation;
 
 pub use facilities::{Facility, survey};
 pub use files::{FileError, Files};
-pub use filtering::{Filtering, Refusal};
+pub use filtering::{Filtering, Refusal, Refuser};
 pub use limits::Limits;
 pub use lock::Lock;
 pub use out::{BroughtOut, OutDirectory, OutError, OutFile};

@@ -14,6 +14,9 @@ pub enum Lock {
     Exec,
 }
 
+/// What the marker's filter sends to the tracer; no refusal is told by it.
+pub(crate) const MARKER_DATA: u32 = 0;
+
 const LOAD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
 const JUMP_EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
 const RETURN: u16 = 0x06; // BPF_RET | BPF_K
@@ -55,7 +58,7 @@ pub(crate) fn marker_filter() -> Option<Filter> {
         code: RETURN,
         jt: 0,
         jf: 0,
-        k: Action::Trace(0).ret(),
+        k: Action::Trace(MARKER_DATA as u16).ret(),
     });
     program.push(Instruction {
         code: RETURN,

@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::filtering::{Filtering, Refusal, Refusals};
-use crate::lock::Lock;
+use crate::lock::{Lock, MARKER_DATA};
 use crate::outcome::Violation;
 use crate::violation::{Sightings, process_of};
 
@@ -88,8 +88,8 @@ pub(crate) struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    /// A watch over the run whose init is `init`, with the program to load. `on_command` learns the command's pid as soon as it
-    /// has one, and the run is given up if it fails.
+    /// A watch over the run whose init is `init`, with the program to load. `on_command` learns the command's
+    /// pid as soon as it has one, and the run is given up if it fails.
     pub(crate) fn new(
         init: i32,
         lock: Lock,
@@ -192,7 +192,7 @@ impl<'a> Watch<'a> {
         match (tracee.reason(), self.phase) {
             // The exec's own return has to come before a call can be injected.
             (Reason::Exec, Phase::Starting) if self.lock == Lock::Exec => self.phase = Phase::AtExec,
-            (Reason::Seccomp, Phase::Starting | Phase::Executed) if is_marker(&tracee)? => {
+            (Reason::Seccomp, Phase::Starting | Phase::Executed) if self.is_marker(&tracee)? => {
                 self.phase = Phase::AtMarker;
             }
             (Reason::Syscall, Phase::AtExec) if is_exit(&tracee)? => {
@@ -254,21 +254,21 @@ impl<'a> Watch<'a> {
             _ => Ok(()),
         }
     }
+
+    /// Whether a tracee is stopped at the prelude's marker.
+    fn is_marker(&self, tracee: &Stopped) -> Result<bool, TraceeError> {
+        let stop = tracee.syscall()?;
+        let (Some((call, args)), Moment::Seccomp { data, .. }) = (stop.call(), stop.moment) else {
+            return Ok(false);
+        };
+        // What the policy refuses is refused, the marker too.
+        Ok((data == MARKER_DATA || self.refusals.allows(data))
+            && call.arch() == Some(Arch::NATIVE)
+            && call.known_name() == Some(Marker::SYSCALL)
+            && MARKER.is_marker(&args))
+    }
 }
 
 fn is_exit(tracee: &Stopped) -> Result<bool, TraceeError> {
     Ok(matches!(tracee.syscall()?.moment, Moment::Exit { .. }))
-}
-
-/// Whether a tracee is stopped at the prelude's marker.
-fn is_marker(tracee: &Stopped) -> Result<bool, TraceeError> {
-    let stop = tracee.syscall()?;
-    let Some((call, args)) = stop.call() else {
-        return Ok(false);
-    };
-    // The marker's own filter sends nothing along; what the policy refuses is refused, the marker too.
-    Ok(matches!(stop.moment, Moment::Seccomp { data: 0, .. })
-        && call.arch() == Some(Arch::NATIVE)
-        && call.known_name() == Some(Marker::SYSCALL)
-        && MARKER.is_marker(&args))
 }

@@ -56,6 +56,14 @@ pub(crate) struct ExecArgs {
     /// made; the code gets no seccomp listener of its own
     #[arg(long)]
     pub(crate) explain: bool,
+    /// Allow what the policy refuses, and write it as a trace to this file, for `policy new --base POLICY FILE`.
+    /// The filter holds nobody then; all other layers hold. As the policy says stays what would open them:
+    /// the calls that `policy lint` warns of (ptrace, mounts, namespaces, io_uring, bpf, keys …), seccomp,
+    /// clone with namespaces, TIOCSTI, sockets but of AF_UNIX, AF_INET, AF_INET6 and AF_NETLINK, foreign entries
+    /// (i386, x32), and where the tier has no namespaces IPC objects; clone3 gets ENOSYS. Costs and bounds are
+    /// those of --explain
+    #[arg(long, value_name = "FILE", conflicts_with = "explain")]
+    pub(crate) learn: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
     /// Give the code this environment variable

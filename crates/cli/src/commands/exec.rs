@@ -1,5 +1,7 @@
 //! `callgate exec`: runs code under a policy and says how it ended.
 
+mod learned;
+
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -35,9 +37,10 @@ pub(crate) fn run(args: &ExecArgs) -> Result<u8, Failure> {
         (None, false) => Input::Ours,
     };
     let mut request = Run {
-        filtering: match args.explain {
-            true => Filtering::Explained,
-            false => Filtering::Enforced,
+        filtering: match (&args.learn, args.explain) {
+            (Some(_), _) => Filtering::Learned,
+            (None, true) => Filtering::Explained,
+            (None, false) => Filtering::Enforced,
         },
         tier: args.tier,
         timeout: args.limits.timeout,
@@ -58,6 +61,10 @@ pub(crate) fn run(args: &ExecArgs) -> Result<u8, Failure> {
         (Some(LockArg::Body), _) => request.lock = Lock::Body,
         (Some(LockArg::Exec), _) => request.lock = Lock::Exec,
         (None, _) => {}
+    }
+    if let Some(file) = &args.learn {
+        learned::check(file)?;
+        learned::warn(args.policy());
     }
     // The last of what can be refused: it makes the directory.
     request.out = args.out.as_deref().map(files::destination).transpose()?;
@@ -82,6 +89,9 @@ pub(crate) fn run(args: &ExecArgs) -> Result<u8, Failure> {
         if let (Some(out), Some(dir)) = (&outcome.out, &args.out) {
             files::print(out, dir);
         }
+    }
+    if let Some(file) = &args.learn {
+        learned::write(file, &request, &outcome, args.policy())?;
     }
     if lost && outcome.exit_code == 0 {
         // Who asked for the files must not take it that they are there.

@@ -3,10 +3,10 @@
 mod refusals;
 
 use callgate_abi::Syscall;
-use callgate_exec::{LimitHit, Outcome, Remedy, Status, Violation};
+use callgate_exec::{LimitHit, Outcome, Refusal, Refuser, Remedy, Status, Violation};
 use callgate_policy::Policy;
 
-use crate::terminal::{BOLD, BOLD_RED, DIM, GREEN, YELLOW, escape};
+use crate::terminal::{BOLD, BOLD_RED, DIM, GREEN, YELLOW, escape, escape_line};
 
 /// Fills in how the refused calls could be allowed.
 pub(crate) fn add_remedy(outcome: &mut Outcome, policy: &Policy, source: &str) {
@@ -16,7 +16,12 @@ pub(crate) fn add_remedy(outcome: &mut Outcome, policy: &Policy, source: &str) {
         notes,
         ..
     } = outcome;
-    let soft = refusals.iter_mut().flatten().map(|refusal| &mut refusal.call);
+    let by_policy = |refusal: &&mut Refusal| refusal.by == Refuser::Policy;
+    let soft = refusals
+        .iter_mut()
+        .flatten()
+        .filter(by_policy)
+        .map(|refusal| &mut refusal.call);
     for refused in violation.iter_mut().chain(soft) {
         let call = Syscall::new(refused.arch, refused.nr);
         match callgate_policy::remedy(policy, source, call, &refused.args) {
@@ -149,7 +154,7 @@ fn site(violation: &Violation) {
         anstream::eprintln!("  that is {}", named.join(", "));
     }
     match &violation.site {
-        Some(site) => anstream::eprintln!("  at {}", escape(&site.to_string())),
+        Some(site) => anstream::eprintln!("  at {}", escape_line(&site.to_string())),
         None => anstream::eprintln!("  at a place that no Python frame tells"),
     }
 }
@@ -165,7 +170,7 @@ fn thread(violation: &Violation) {
 
 fn remedy(violation: &Violation, dify: bool) {
     if let Some(remedy) = &violation.remedy {
-        anstream::eprintln!("  to allow it: {}", escape(&remedy.command));
+        anstream::eprintln!("  to allow it: {}", escape_line(&remedy.command));
         if dify {
             anstream::eprintln!("  in dify-sandbox: {}", escape(&remedy.dify));
         }

@@ -7,10 +7,11 @@
 //! - further filters, whose answers could come between the kernel and the supervisor;
 //! - clone with flags for namespaces, or for a thread that no tracer follows (clone3 is answered with
 //!   ENOSYS by the supervisor: its flags lie in memory, where nobody can look without a race);
-//! - sockets of families that are not separated by network namespaces, or that talk to the kernel;
+//! - sockets of families that are not separated by network namespaces, or that talk to the kernel (a run
+//!   without a network and without such a namespace has a filter of its own against the rest);
 //! - input into terminals;
-//! - where the run has no namespaces of its own: every socket and System V and POSIX IPC object, as nothing
-//!   but the filter separates those there.
+//! - where the run has no namespaces of its own: System V and POSIX IPC objects, as nothing but the filter
+//!   keeps it from those of others there.
 
 use callgate_abi::{Arch, Severity, risk};
 
@@ -60,7 +61,7 @@ const TERMINAL: &[u32] = &[0x5412, 0x541c];
 const FLAGS: u8 = 0;
 
 /// What makes objects that namespaces would separate.
-const SHARED: [&str; 5] = ["socket", "shmget", "semget", "msgget", "mq_open"];
+const SHARED: [&str; 4] = ["shmget", "semget", "msgget", "mq_open"];
 
 impl Exceptions {
     /// Those of a run on this architecture that has namespaces of its own, or has not.
@@ -90,7 +91,7 @@ impl Exceptions {
                 values: TERMINAL,
             });
         }
-        if let (Ok(socket), true) = (arch.call("socket"), separate) {
+        if let Ok(socket) = arch.call("socket") {
             some.push(Only::Besides {
                 nr: socket.nr(),
                 index: 0,

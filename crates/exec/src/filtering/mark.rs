@@ -3,18 +3,20 @@
 use callgate_abi::Action;
 
 /// What the supervisor is asked to do with a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Fate {
     /// Have it skipped, with the policy's errno.
     Refuse,
+    /// Have it skipped, with the errno of another filter of ours.
+    Withhold,
     /// Let it run.
     Allow,
 }
 
 /// A refusal of the policy as the filter tells it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Mark {
-    /// What the policy answers.
+    /// What the policy answers, or the other filter.
     pub(crate) answer: Action,
     /// What is to be done.
     pub(crate) fate: Fate,
@@ -23,6 +25,7 @@ pub(crate) struct Mark {
 // Neither bit is set in what the marker's filter sends, which is 0.
 const REFUSE: u16 = 0x8000;
 const ALLOW: u16 = 0x4000;
+const WITHHOLD: u16 = REFUSE | ALLOW;
 /// The rest is an action without an errno.
 const HARD: u16 = 0x2000;
 
@@ -39,8 +42,9 @@ impl Mark {
             Action::Allow | Action::Log => return None,
         };
         match self.fate {
-            Fate::Refuse if answer & HARD != 0 => None,
+            Fate::Refuse | Fate::Withhold if answer & HARD != 0 => None,
             Fate::Refuse => Some(REFUSE | answer),
+            Fate::Withhold => Some(WITHHOLD | answer),
             Fate::Allow => Some(ALLOW | answer),
         }
     }
@@ -57,6 +61,7 @@ impl Mark {
         };
         let fate = match bits & !(HARD | 0x0fff) {
             REFUSE => Fate::Refuse,
+            WITHHOLD => Fate::Withhold,
             ALLOW => Fate::Allow,
             _ => return None,
         };
@@ -80,7 +85,7 @@ mod tests {
             Action::KillProcess,
         ];
         for answer in answers {
-            for fate in [Fate::Refuse, Fate::Allow] {
+            for fate in [Fate::Refuse, Fate::Withhold, Fate::Allow] {
                 let mark = Mark { answer, fate };
                 if let Some(bits) = mark.bits() {
                     assert_eq!(Mark::of(u32::from(bits)), Some(mark), "{mark:?}");
@@ -93,6 +98,6 @@ mod tests {
         };
         assert_eq!(killed.bits(), None);
         let known = (0..=0xffff).filter(|bits| Mark::of(*bits).is_some()).count();
-        assert_eq!((Mark::of(0), known), (None, 4096 + 4096 + 3));
+        assert_eq!((Mark::of(0), known), (None, 3 * 4096 + 3));
     }
 }

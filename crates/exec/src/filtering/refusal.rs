@@ -12,8 +12,12 @@ pub struct Refusal {
     /// The call, who made it, where, and how to allow it.
     #[serde(flatten)]
     pub call: Violation,
-    /// What the policy answers: an errno's name, or `kill`, `kill-thread`, `trap`.
+    /// What refuses it.
+    pub by: Refuser,
+    /// What that answers: an errno's name, or `kill`, `kill-thread`, `trap`.
     pub answer: String,
+    /// What it got: that errno's name, or another one's; none if it was made all the same, for learning.
+    pub got: Option<String>,
     /// It was made all the same, for learning.
     pub allowed: bool,
     /// How often it was refused.
@@ -24,6 +28,16 @@ pub struct Refusal {
     pub ms: u64,
     /// Whether the first was before the user's code: while its interpreter started.
     pub startup: bool,
+}
+
+/// What refuses a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refuser {
+    /// The policy.
+    Policy,
+    /// A layer of the tier, the one without sockets: no policy can allow it.
+    Layer,
 }
 
 /// An answer in one word.

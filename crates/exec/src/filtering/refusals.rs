@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use callgate_abi::{ArgKey, Syscall, keys};
+use callgate_abi::{Action, ArgKey, Syscall, errno_name, keys};
 use callgate_tracee::{Moment, Stopped, TraceeError};
 
 use super::Filtering;
 use super::mark::{Fate, Mark};
-use super::refusal::{Refusal, word};
+use super::refusal::{Refusal, Refuser, word};
 use crate::violation::about;
 
 /// What makes two refusals alike.
-type Kind = (Syscall, String, Vec<ArgKey>);
+type Kind = (Syscall, Mark, Vec<ArgKey>);
 
 /// What is kept of a run: code can make as many kinds of calls as it likes.
 const MOST: usize = 256;
@@ -50,6 +50,20 @@ impl Refusals {
         (self.seen, self.omitted)
     }
 
+    /// The refusal that a filter tells of; none if it is not ours.
+    fn told(&self, data: u32) -> Option<Mark> {
+        Mark::of(data).filter(|mark| match self.filtering {
+            Filtering::Enforced => false,
+            Filtering::Explained => mark.fate != Fate::Allow,
+            Filtering::Learned => true,
+        })
+    }
+
+    /// Whether a filter tells of a refusal that is no more than recorded.
+    pub(crate) fn allows(&self, data: u32) -> bool {
+        self.told(data).is_some_and(|mark| mark.fate == Fate::Allow)
+    }
+
     /// A filter asks about the call that a thread is about to make. Whatever is not told by our filter asks
     /// for a tracer that is not there: a rule of the policy with `SCMP_ACT_TRACE`, a filter of the code's own.
     pub(crate) fn asked(&mut self, tracee: &Stopped, startup: bool) -> Result<(), TraceeError> {
@@ -57,42 +71,33 @@ impl Refusals {
         let Moment::Seccomp { data, .. } = stop.moment else {
             return tracee.refuse(ENOSYS);
         };
-        let ours = |mark: &Mark| match self.filtering {
-            Filtering::Enforced => false,
-            Filtering::Explained => mark.fate == Fate::Refuse,
-            Filtering::Learned => true,
-        };
-        let (Some(mark), Some((call, args))) = (Mark::of(data).filter(ours), stop.call()) else {
+        let (Some(mark), Some((call, args))) = (self.told(data), stop.call()) else {
             return tracee.refuse(ENOSYS);
         };
         // Its flags may ask for anything, and lie in memory; libc asks clone then.
         let hidden = call.known_name() == Some("clone3");
         let errno = match (mark.fate, mark.answer) {
-            (Fate::Refuse, callgate_abi::Action::Errno(errno)) => Some(errno),
+            (Fate::Refuse | Fate::Withhold, Action::Errno(errno)) => Some(errno),
             (Fate::Allow, _) if !hidden => None,
-            (Fate::Allow | Fate::Refuse, _) => Some(ENOSYS),
+            (Fate::Allow | Fate::Refuse | Fate::Withhold, _) => Some(ENOSYS),
         };
         // First, so that nothing that fails in between lets it run.
         if let Some(errno) = errno {
             tracee.refuse(errno)?;
         }
-        self.note(
-            tracee,
-            (call, word(mark.answer), keys(call, &args)),
-            args,
-            errno.is_none(),
-            startup,
-        );
+        self.note(tracee, (call, mark, keys(call, &args)), args, errno, startup);
         Ok(())
     }
 
-    fn note(&mut self, tracee: &Stopped, kind: Kind, args: [u64; 6], allowed: bool, startup: bool) {
+    fn note(&mut self, tracee: &Stopped, kind: Kind, args: [u64; 6], errno: Option<u16>, startup: bool) {
         if let Some(seen) = self.known.get(&kind).and_then(|place| self.seen.get_mut(*place)) {
             seen.count += 1;
             return;
         }
         let of_one = self.of_one.entry(kind.0).or_default();
-        if self.seen.len() >= MOST || *of_one >= MOST_OF_ONE {
+        // The first of a call with a name is always kept: there are not many of them.
+        let room = self.seen.len() < MOST || (*of_one == 0 && kind.0.known_name().is_some());
+        if !room || *of_one >= MOST_OF_ONE {
             self.omitted += 1;
             return;
         }
@@ -101,8 +106,13 @@ impl Refusals {
         let name = std::fs::read(format!("/proc/{tid}/comm")).unwrap_or_default();
         self.seen.push(Refusal {
             call: about(kind.0, args, tid),
-            answer: kind.1.clone(),
-            allowed,
+            answer: word(kind.1.answer),
+            by: match kind.1.fate {
+                Fate::Refuse | Fate::Allow => Refuser::Policy,
+                Fate::Withhold => Refuser::Layer,
+            },
+            got: errno.map(|errno| errno_name(errno).into_owned()),
+            allowed: errno.is_none(),
             count: 1,
             thread: String::from_utf8_lossy(&name).trim_end_matches('\n').to_owned(),
             ms: u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX),

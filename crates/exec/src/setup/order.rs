@@ -8,6 +8,7 @@ use callgate_rootfs::{Entry, Identity};
 
 use super::namespaces::namespaces;
 use super::{Ground, Ready, SetUp, path, text};
+use crate::filtering;
 use crate::kernel;
 use crate::landlock;
 use crate::lock::{Lock, marker_filter};
@@ -122,7 +123,10 @@ impl SetUp<'_> {
         let own_network = init.namespaces & libc::CLONE_NEWNET as u64 != 0;
         if self.network == Network::None && !own_network {
             let scoped = self.landlock.is_some_and(landlock::Layer::scopes_sockets);
-            steps.push(Step::Seccomp(no_sockets(scoped)));
+            steps.push(Step::Seccomp(filtering::layer(
+                no_sockets(scoped),
+                self.filtering,
+            )));
             layers.push("no sockets (seccomp)".to_owned());
         }
         // Last, so that no step is asked about: it lets everything pass but the marker. Without it nobody

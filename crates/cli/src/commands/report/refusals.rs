@@ -1,6 +1,6 @@
 //! What is said of refused calls that ended nobody.
 
-use callgate_exec::{Outcome, Refusal};
+use callgate_exec::{Outcome, Refusal, Refuser};
 
 use super::{call, remedy, site, thread};
 use crate::terminal::{BOLD, DIM, YELLOW};
@@ -16,10 +16,15 @@ pub(super) fn print(outcome: &Outcome) {
     if refusals.is_empty() {
         anstream::eprintln!("{DIM}no call was refused with an errno{DIM:#}");
     }
-    for refusal in refusals.iter().take(SHOWN) {
-        one(refusal);
+    // What was allowed for learning is in the trace.
+    let refused: Vec<_> = refusals
+        .iter()
+        .filter_map(|one| Some((one, one.got.as_deref()?)))
+        .collect();
+    for (refusal, got) in refused.iter().take(SHOWN) {
+        one(refusal, got);
     }
-    let kinds = refusals.len().saturating_sub(SHOWN);
+    let kinds = refused.len().saturating_sub(SHOWN);
     if kinds > 0 {
         anstream::eprintln!("{YELLOW}refused:{YELLOW:#} {kinds} more kinds of calls, which --json shows");
     }
@@ -31,17 +36,18 @@ pub(super) fn print(outcome: &Outcome) {
     }
 }
 
-fn one(refusal: &Refusal) {
+fn one(refusal: &Refusal, got: &str) {
     let times = match refusal.count {
         1 => "once".to_owned(),
         n => format!("{n} times"),
     };
-    let (verb, answer) = match refusal.allowed {
-        true => ("allowed:", format!("the policy answers {}", refusal.answer)),
-        false => ("refused:", format!("it got {}", refusal.answer)),
+    let answer = match refusal.by {
+        Refuser::Layer => " from a layer of the tier".to_owned(),
+        Refuser::Policy if got == refusal.answer => String::new(),
+        Refuser::Policy => format!(", the policy answers {}", refusal.answer),
     };
     anstream::eprintln!(
-        "{YELLOW}{verb}{YELLOW:#} {BOLD}{}{BOLD:#} {}; {answer}, {times}",
+        "{YELLOW}refused:{YELLOW:#} {BOLD}{}{BOLD:#} {}; it got {got}{answer}, {times}",
         refusal.call.syscall,
         call(&refusal.call)
     );
