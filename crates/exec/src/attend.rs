@@ -71,6 +71,27 @@ impl Watchdog {
     }
 }
 
+/// Keeps a run's limits of time, from now on and until what is returned goes. `None` if there are none.
+pub(crate) fn keep_time(
+    run: &Run,
+    clock: Option<CpuClock>,
+    process: &Stopper,
+) -> io::Result<Option<mpsc::Sender<()>>> {
+    let cpu = run.limits.cpu.and_then(|limit| Some((clock?, limit)));
+    if run.timeout.is_none() && cpu.is_none() {
+        return Ok(None);
+    }
+    let (done, ended) = mpsc::channel();
+    let watchdog = Watchdog {
+        process: process.clone(),
+        deadline: run.timeout.and_then(|limit| Instant::now().checked_add(limit)),
+        cpu,
+        cpus: thread::available_parallelism().map_or(1, |n| n.get() as u32),
+    };
+    thread::Builder::new().spawn(move || watchdog.watch(&ended))?;
+    Ok(Some(done))
+}
+
 /// Watches the run to its end; `filter` is the program that is loaded for the run's own. `in_place` learns the
 /// command's pid when it stands in its root and has not begun; if it fails, the run ends there.
 pub(crate) fn attend(
@@ -109,24 +130,16 @@ pub(crate) fn attend(
     };
     // The children have their own copies; with ours open the streams would never end.
     handed_over();
-    let (done, ended) = mpsc::channel::<()>();
-    let mut ended = Some(ended);
+    let mut done = None;
     let mut started = Some(started);
     let mut stopper = None;
-    let mut cpu = run.limits.cpu.and_then(|limit| Some((clock?, limit)));
+    let mut clock = Some(clock);
     let mut on_command = |pid: i32| {
         let handle = Stopper::new(pid).map_err(WatchError::Pidfd)?;
         first_to_go(pid);
         in_place(pid).map_err(|error| WatchError::WorkDirectory(error.to_string()))?;
-        if let (Some(ended), true) = (ended.take(), run.timeout.is_some() || cpu.is_some()) {
-            let watchdog = Watchdog {
-                process: handle.clone(),
-                deadline: run.timeout.and_then(|limit| Instant::now().checked_add(limit)),
-                cpu: cpu.take(),
-                cpus: thread::available_parallelism().map_or(1, |n| n.get() as u32),
-            };
-            thread::Builder::new()
-                .spawn(move || watchdog.watch(&ended))
+        if let Some(clock) = clock.take() {
+            done = keep_time(run, clock, &handle)
                 .map_err(|error| WatchError::Pidfd(Errno::from_raw(error.raw_os_error().unwrap_or(0))))?;
         }
         if let Some(started) = started.take() {
@@ -158,7 +171,7 @@ pub(crate) fn attend(
 
 /// When memory is short, in the run's cgroup or on the whole host, the code goes first: neither its init,
 /// which ends and reaps the rest, nor anybody else (proc_pid_oom_score_adj(5)).
-fn first_to_go(command: i32) {
+pub(crate) fn first_to_go(command: i32) {
     // Raising it needs no privilege. A command that is gone already needs it no more.
     let _ = std::fs::write(format!("/proc/{command}/oom_score_adj"), "1000");
 }
@@ -171,7 +184,7 @@ fn map_ids(init: i32) -> io::Result<()> {
     std::fs::write(format!("/proc/{init}/gid_map"), format!("{gid} {gid} 1"))
 }
 
-fn tracing(error: &TraceeError) -> SetUpFailure {
+pub(crate) fn tracing(error: &TraceeError) -> SetUpFailure {
     SetUpFailure {
         step: "ptrace".to_owned(),
         error: error.to_string(),

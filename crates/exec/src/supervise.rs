@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use callgate_abi::{Arch, Filter};
+use callgate_launch::Failure;
 use callgate_python::prelude::{MARKER, Marker};
-use callgate_tracee::{Event, Injector, Load, Moment, Reason, Resume, Stopped, TraceeError, Tracer};
+use callgate_tracee::{Event, Injector, Load, Moment, Reason, Resume, Stopped, TraceeError, Tracer, Usage};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -27,6 +28,8 @@ pub(crate) struct Seen {
     pub(crate) refusals: (Vec<Refusal>, u64),
     /// Why the run was given up: before the lock the code never ran, after it the run was killed.
     pub(crate) error: Option<WatchError>,
+    /// What the command used, and the children that it waited for.
+    pub(crate) usage: Option<Usage>,
 }
 
 /// How the command itself ended.
@@ -51,11 +54,18 @@ pub(crate) enum WatchError {
     /// What the interpreter's start-up (a `.pth` file, `sitecustomize`) left behind would run unfiltered.
     #[error("the interpreter's start-up left process {0} running, which the filter would not reach")]
     Stray(i32),
+    /// A step of the set-up that is done in the command's place failed.
+    #[error("{}: {}", .0.step, Errno::from_raw(.0.errno))]
+    Step(Failure),
 }
 
 /// Where the command is on its way to the code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
+    /// It is the fork of a template, and not set up yet.
+    Unseated,
+    /// It is in the marker call at whose exit it is set up.
+    AtSeat,
     /// It is set up, or (with the lock at the body) its interpreter starts.
     Starting,
     /// It is in the exec at whose exit the filter is installed.
@@ -68,6 +78,9 @@ enum Phase {
     Running,
 }
 
+/// Sets up a guest that is at the exit of the marker call.
+pub(crate) type Seat<'a> = dyn FnMut(Stopped) -> Result<Stopped, WatchError> + 'a;
+
 /// The watch over one run.
 pub(crate) struct Watch<'a> {
     init: i32,
@@ -76,6 +89,8 @@ pub(crate) struct Watch<'a> {
     /// The init has ended, and with it the run.
     over: bool,
     command: Option<i32>,
+    /// The command is not the init's child: the init does not see its end.
+    guest: bool,
     phase: Phase,
     lock: Lock,
     /// A prelude is waiting for an answer.
@@ -102,6 +117,7 @@ impl<'a> Watch<'a> {
             tids: BTreeSet::from([init]),
             over: false,
             command: None,
+            guest: false,
             phase: Phase::Starting,
             lock,
             script,
@@ -113,29 +129,92 @@ impl<'a> Watch<'a> {
         }
     }
 
+    /// A watch over a command that comes from elsewhere into the init's namespaces, and is set up there by
+    /// [`Watch::seat`]: the fork of a template. Without it the init would stay: it ends when the command does.
+    pub(crate) fn over_guest(
+        init: i32,
+        command: i32,
+        filter: &'a Filter,
+        on_command: &'a mut dyn FnMut(i32) -> Result<(), WatchError>,
+    ) -> Self {
+        Self {
+            tids: BTreeSet::from([init, command]),
+            command: Some(command),
+            guest: true,
+            phase: Phase::Unseated,
+            ..Self::new(init, Lock::Body, true, (filter, Filtering::Enforced), on_command)
+        }
+    }
+
+    /// Follows a guest to the marker at which it is set up by `seat`, and on its way from there. Whether it has
+    /// come so far; if not, everything has ended, and [`Watch::follow`] tells why.
+    pub(crate) fn seat(&mut self, tracer: &mut Tracer, seat: &mut Seat<'_>) -> Result<bool, TraceeError> {
+        while self.phase != Phase::Starting {
+            let Some(event) = tracer.wait()? else {
+                return Ok(false);
+            };
+            match event {
+                Event::Stopped(tracee) if Some(tracee.tid()) == self.command => {
+                    let tid = tracee.tid();
+                    let done = self.towards_seat(tracee, seat);
+                    self.after_stop(tid, done);
+                }
+                event => self.turn(event, tracer.usage()),
+            }
+        }
+        Ok(true)
+    }
+
+    fn towards_seat(&mut self, tracee: Stopped, seat: &mut Seat<'_>) -> Result<(), WatchError> {
+        let how = match (tracee.reason(), self.phase) {
+            (Reason::Seccomp, Phase::Unseated) if is_marker(&tracee, |data| data == MARKER_DATA)? => {
+                self.phase = Phase::AtSeat;
+                Resume::ToNextSyscall
+            }
+            (Reason::Syscall, Phase::AtSeat) if is_exit(&tracee)? => {
+                let tracee = seat(tracee)?;
+                tracee.set_result(Marker::ACK as i64)?;
+                self.phase = Phase::Starting;
+                return Ok(tracee.resume(Resume::Freely)?);
+            }
+            (_, Phase::AtSeat) => Resume::ToNextSyscall,
+            _ => Resume::Freely,
+        };
+        Ok(tracee.resume(how)?)
+    }
+
     /// Follows the run until nothing of it is left.
     pub(crate) fn follow(mut self, tracer: &mut Tracer) -> Result<Seen, TraceeError> {
         while let Some(event) = tracer.wait()? {
-            match event {
-                Event::Stopped(tracee) => {
-                    let tid = tracee.tid();
-                    self.tids.insert(tid);
-                    match self.stopped(tracee) {
-                        Ok(()) => {}
-                        // Its end may be reported yet, or has been, where it could not be told from others.
-                        Err(WatchError::Tracee(error)) if error.is_gone() => {
-                            self.tids.remove(&tid);
-                        }
-                        Err(error) => self.give_up(tid, error),
-                    }
-                }
-                Event::Exited { tid, code } => self.ended(tid, End::Exited(code)),
-                Event::Killed { tid, signal } => self.ended(tid, End::Killed(signal)),
-            }
+            self.turn(event, tracer.usage());
         }
         self.seen.violation = self.sightings.first();
         self.seen.refusals = self.refusals.all();
         Ok(self.seen)
+    }
+
+    fn turn(&mut self, event: Event, usage: Usage) {
+        match event {
+            Event::Stopped(tracee) => {
+                let tid = tracee.tid();
+                self.tids.insert(tid);
+                let done = self.stopped(tracee);
+                self.after_stop(tid, done);
+            }
+            Event::Exited { tid, code } => self.ended(tid, End::Exited(code), usage),
+            Event::Killed { tid, signal } => self.ended(tid, End::Killed(signal), usage),
+        }
+    }
+
+    fn after_stop(&mut self, tid: i32, done: Result<(), WatchError>) {
+        match done {
+            Ok(()) => {}
+            // Its end may be reported yet, or has been, where it could not be told from others.
+            Err(WatchError::Tracee(error)) if error.is_gone() => {
+                self.tids.remove(&tid);
+            }
+            Err(error) => self.give_up(tid, error),
+        }
     }
 
     /// Whatever went wrong, nothing may go on that we don't watch.
@@ -148,10 +227,14 @@ impl<'a> Watch<'a> {
         self.seen.error.get_or_insert(error);
     }
 
-    fn ended(&mut self, tid: i32, end: End) {
+    fn ended(&mut self, tid: i32, end: End, usage: Usage) {
         self.tids.remove(&tid);
-        if Some(tid) == self.command {
-            self.seen.end.get_or_insert(end);
+        if Some(tid) == self.command && self.seen.end.is_none() {
+            self.seen.end = Some(end);
+            self.seen.usage = Some(usage);
+            if self.guest {
+                let _ = kill(Pid::from_raw(self.init), Signal::SIGKILL);
+            }
         }
         if tid == self.init {
             // In a pid namespace everything is dead by now. Elsewhere the init may have been killed
@@ -192,7 +275,7 @@ impl<'a> Watch<'a> {
         match (tracee.reason(), self.phase) {
             // The exec's own return has to come before a call can be injected.
             (Reason::Exec, Phase::Starting) if self.lock == Lock::Exec => self.phase = Phase::AtExec,
-            (Reason::Seccomp, Phase::Starting | Phase::Executed) if self.is_marker(&tracee)? => {
+            (Reason::Seccomp, Phase::Starting | Phase::Executed) if self.is_at_marker(&tracee)? => {
                 self.phase = Phase::AtMarker;
             }
             (Reason::Syscall, Phase::AtExec) if is_exit(&tracee)? => {
@@ -219,10 +302,15 @@ impl<'a> Watch<'a> {
             _ => self.look(&tracee)?,
         }
         let how = match self.phase {
-            Phase::AtExec | Phase::AtMarker => Resume::ToNextSyscall,
-            Phase::Starting | Phase::Executed | Phase::Running => Resume::Freely,
+            Phase::AtExec | Phase::AtMarker | Phase::AtSeat => Resume::ToNextSyscall,
+            Phase::Unseated | Phase::Starting | Phase::Executed | Phase::Running => Resume::Freely,
         };
         Ok(tracee.resume(how)?)
+    }
+
+    /// Whether the command is at the marker: what the policy refuses is refused, the marker too.
+    fn is_at_marker(&self, tracee: &Stopped) -> Result<bool, TraceeError> {
+        is_marker(tracee, |data| data == MARKER_DATA || self.refusals.allows(data))
     }
 
     /// Installs the filter: the command has just left a call.
@@ -254,21 +342,20 @@ impl<'a> Watch<'a> {
             _ => Ok(()),
         }
     }
-
-    /// Whether a tracee is stopped at the prelude's marker.
-    fn is_marker(&self, tracee: &Stopped) -> Result<bool, TraceeError> {
-        let stop = tracee.syscall()?;
-        let (Some((call, args)), Moment::Seccomp { data, .. }) = (stop.call(), stop.moment) else {
-            return Ok(false);
-        };
-        // What the policy refuses is refused, the marker too.
-        Ok((data == MARKER_DATA || self.refusals.allows(data))
-            && call.arch() == Some(Arch::NATIVE)
-            && call.known_name() == Some(Marker::SYSCALL)
-            && MARKER.is_marker(&args))
-    }
 }
 
-fn is_exit(tracee: &Stopped) -> Result<bool, TraceeError> {
+pub(crate) fn is_exit(tracee: &Stopped) -> Result<bool, TraceeError> {
     Ok(matches!(tracee.syscall()?.moment, Moment::Exit { .. }))
+}
+
+/// Whether a tracee is stopped at the prelude's marker, by a filter that sent this word along.
+pub(crate) fn is_marker(tracee: &Stopped, sent: impl Fn(u32) -> bool) -> Result<bool, TraceeError> {
+    let stop = tracee.syscall()?;
+    let (Some((call, args)), Moment::Seccomp { data, .. }) = (stop.call(), stop.moment) else {
+        return Ok(false);
+    };
+    Ok(sent(data)
+        && call.arch() == Some(Arch::NATIVE)
+        && call.known_name() == Some(Marker::SYSCALL)
+        && MARKER.is_marker(&args))
 }

@@ -194,6 +194,7 @@ fn given_up(error: &WatchError) -> SetUpFailure {
             Some("it is reached by /proc, which must be mounted and show the run's processes".to_owned()),
         ),
         WatchError::Tracee(_) => ("lock", None),
+        WatchError::Step(failure) => return explain(failure),
         WatchError::Stray(_) => {
             let mend = "`--lock exec` has the filter in force from the interpreter's first instruction";
             ("lock", Some(mend.to_owned()))

@@ -26,6 +26,9 @@ pub struct Init {
     /// use it. With `None`, everything in the init's own pid namespace is killed; without such a
     /// namespace, nothing. 0 kills nothing.
     pub sweep: Option<u32>,
+    /// It forks no child: it says that it is ready, reaps what others leave in its pid namespace, and stays
+    /// until it is killed. See [`Launch::resident`].
+    pub resident: bool,
 }
 
 /// A command that is ready to be started.
@@ -87,6 +90,17 @@ impl Launch {
             init: None,
             steps: Vec::new(),
         })
+    }
+
+    /// An init without a command.
+    pub(crate) fn alone(init: Init) -> Self {
+        Self {
+            program: CString::default(),
+            argv: Vec::new(),
+            envp: Vec::new(),
+            init: Some(init),
+            steps: Vec::new(),
+        }
     }
 
     /// Adds a step of the child; steps run in the order in which they were added.
@@ -161,8 +175,8 @@ fn cstring(what: &'static str, text: &OsStr) -> Result<CString, LaunchError> {
 pub struct Started {
     pid: Pid,
     go: Option<OwnedFd>,
-    reports: OwnedFd,
-    launch: Launch,
+    pub(crate) reports: OwnedFd,
+    pub(crate) launch: Launch,
 }
 
 impl Started {
@@ -221,7 +235,7 @@ impl Launch {
     }
 
     /// Turns a record into the failure that it stands for.
-    fn failure(&self, record: Record) -> Failure {
+    pub(crate) fn failure(&self, record: Record) -> Failure {
         let index = record.index as usize;
         let step = match record.kind {
             Record::INIT_STEP => self.init.as_ref().and_then(|init| init.steps.get(index)),

@@ -10,6 +10,8 @@
 //! - the *init* is an optional process between us and the child: it is made inside new namespaces,
 //!   runs steps of its own (mounts), forks the child, reaps whatever the command leaves behind, kills
 //!   the rest when the command ends, and reports what all of it used;
+//! - a *resident* is an init without a child: others come into its namespaces, set up by the same steps
+//!   as plain calls ([`Step::calls`]);
 //! - *go*: the first process waits for a word from the supervisor, who attaches to it before.
 //!
 //! ```
@@ -25,12 +27,15 @@
 //!
 //! Limits: the steps run in the order given; which order is right is the caller's knowledge.
 
+mod calls;
 mod launch;
 mod memory_file;
 mod report;
+mod resident;
 mod step;
 mod sys;
 
+pub use calls::{Call, Memory};
 pub use launch::{Init, Launch, LaunchError, Started};
 pub use memory_file::memory_file;
 pub use report::{Failure, Reports, Usage};

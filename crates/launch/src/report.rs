@@ -54,6 +54,7 @@ impl Record {
     pub(crate) const USAGE: u32 = 5;
     pub(crate) const CLOSE: u32 = 6;
     pub(crate) const SUBREAPER: u32 = 7;
+    pub(crate) const READY: u32 = 8;
 
     pub(crate) fn failed(kind: u32, index: usize, errno: i32) -> Self {
         Self {

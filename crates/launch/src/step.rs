@@ -97,6 +97,13 @@ pub enum Step {
         /// The cgroup's directory, for error messages.
         path: CString,
     },
+    /// `setns(2)` into these namespaces (`CLONE_NEW*`) of a process, all at once (Linux 5.8).
+    Enter {
+        /// A pidfd of that process.
+        process: RawFd,
+        /// `CLONE_NEW*`.
+        namespaces: u64,
+    },
     /// `unshare(2)`; `flags` are `CLONE_NEW*`.
     Unshare(u64),
     /// `setsid(2)`: a session without a terminal.
@@ -122,6 +129,9 @@ pub enum Step {
     Uid(u32),
     /// Empties the bounding set (`PR_CAPBSET_DROP` for every capability) and the ambient set.
     NoCapabilityBounds,
+    /// Takes every capability out of the bounding set but these, a bit for each (capabilities(7)); empties the
+    /// ambient set. A superuser's exec gives no others.
+    BoundCapabilities(u64),
     /// Empties the permitted, effective and inheritable sets (`capset(2)`).
     NoCapabilities,
     /// `prctl(PR_SET_NO_NEW_PRIVS)`.
@@ -162,6 +172,7 @@ impl Step {
             Self::Dup { .. } => "dup2",
             Self::CloseExcept(_) => "close_range",
             Self::JoinCgroup { .. } => "cgroup",
+            Self::Enter { .. } => "setns",
             Self::Unshare(_) => "unshare",
             Self::NewSession => "setsid",
             Self::Umask(_) => "umask",
@@ -170,7 +181,7 @@ impl Step {
             Self::NoGroups => "setgroups",
             Self::Gid(_) => "setresgid",
             Self::Uid(_) => "setresuid",
-            Self::NoCapabilityBounds => "prctl(PR_CAPBSET_DROP)",
+            Self::NoCapabilityBounds | Self::BoundCapabilities(_) => "prctl(PR_CAPBSET_DROP)",
             Self::NoCapabilities => "capset",
             Self::NoNewPrivs => "prctl(PR_SET_NO_NEW_PRIVS)",
             Self::LandlockAllow { .. } => "landlock_add_rule",
@@ -184,6 +195,7 @@ impl Step {
         match self {
             Self::Dup { from, .. } | Self::Copy { from, .. } => vec![*from],
             Self::JoinCgroup { tasks, .. } => vec![*tasks],
+            Self::Enter { process, .. } => vec![*process],
             Self::CloseExcept(keep) => keep.clone(),
             Self::LandlockAllow { ruleset, .. } | Self::LandlockEnforce { ruleset } => vec![*ruleset],
             _ => Vec::new(),

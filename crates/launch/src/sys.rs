@@ -110,6 +110,9 @@ fn init_process(image: &Image<'_>, init: &Init) -> ! {
         exit();
     }
     run_all(image, &init.steps, Record::INIT_STEP);
+    if init.resident {
+        reside(image.report);
+    }
     // SAFETY: as in `start`.
     let pid = unsafe { libc::syscall(libc::SYS_clone, c_long::from(libc::SIGCHLD), 0, 0, 0, 0) } as i32;
     match pid {
@@ -119,6 +122,20 @@ fn init_process(image: &Image<'_>, init: &Init) -> ! {
         }
         0 => child(image),
         pid => reap(image.report, pid, init.sweep),
+    }
+}
+
+/// Says that everything is ready, and stays until it is killed.
+fn reside(pipe: RawFd) -> ! {
+    // SAFETY: SIG_IGN is always valid; the kernel then reaps whatever this process inherits (wait(2)). pause
+    // takes nothing.
+    unsafe {
+        libc::signal(libc::SIGCHLD, libc::SIG_IGN);
+        report(pipe, Record::failed(Record::READY, 0, 0));
+        libc::close(pipe);
+        loop {
+            libc::pause();
+        }
     }
 }
 

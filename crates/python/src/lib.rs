@@ -8,6 +8,7 @@
 //! - an [`Environment`](environment::Environment) is an interpreter that has it, cached on disk;
 //! - the [`prelude`] is the program that Python is started with. It marks, by a system call that a
 //!   supervisor answers, where *startup* ends and the *body*, the user's own code, begins;
+//! - a [`template`] is an interpreter that is forked for each program;
 //! - [`Stacks`](stacks::Stacks) are the Python frames of a stopped process, read from its memory.
 //!
 //! ```
@@ -32,3 +33,4 @@ pub mod metadata;
 pub mod prelude;
 pub mod stacks;
 mod sys;
+pub mod template;

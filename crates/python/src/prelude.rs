@@ -20,8 +20,11 @@ use std::ffi::OsString;
 use std::os::fd::RawFd;
 use std::path::Path;
 
-/// The prelude's source, as given to `python -c`.
-const SOURCE: &str = include_str!("prelude/prelude.py");
+/// The prelude's source, as given to `python -c`, for one program.
+const SOURCE: &str = concat!(
+    include_str!("prelude/prelude.py"),
+    include_str!("prelude/once.py")
+);
 
 /// The exit code of a prelude whose marker was not answered, or that could not read the program.
 pub const UNANSWERED: i32 = 125;

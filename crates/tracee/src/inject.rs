@@ -133,7 +133,7 @@ impl Injector {
                     tid,
                 });
             }
-            let (_, status) = through_signals(|| sys::wait(tid)).map_err(self.tracee.error("waitpid"))?;
+            let (_, status, _) = through_signals(|| sys::wait(tid)).map_err(self.tracee.error("waitpid"))?;
             match decode(tid, status) {
                 Some(Event::Stopped(stopped)) => {
                     let reason = stopped.reason();
@@ -184,9 +184,7 @@ impl Injector {
         let program = filter.to_bytes();
         let header = size_of::<libc::sock_fprog>();
         let len = (header + program.len()) as u64;
-        let protection = (libc::PROT_READ | libc::PROT_WRITE) as u64;
-        let kind = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as u64;
-        let at = self.step("mmap", libc::SYS_mmap, [0, len, protection, kind, u64::MAX, 0])?;
+        let at = self.map(len)?;
         let mut memory = vec![0; header];
         let count = filter.0.len().min(usize::from(u16::MAX)) as u16;
         memory[..2].copy_from_slice(&count.to_ne_bytes());
@@ -200,7 +198,7 @@ impl Injector {
             [mode, libc::SECCOMP_FILTER_FLAG_TSYNC, at, 0, 0, 0],
         );
         if how.unmap {
-            self.step("munmap", libc::SYS_munmap, [at, len, 0, 0, 0, 0])?;
+            self.unmap(at, len)?;
         }
         let unsynced = loaded?;
         if unsynced != 0 {
@@ -210,7 +208,7 @@ impl Injector {
         Ok(())
     }
 
-    fn step(&mut self, name: &'static str, nr: i64, args: [u64; 6]) -> Result<u64, TraceeError> {
+    pub(crate) fn step(&mut self, name: &'static str, nr: i64, args: [u64; 6]) -> Result<u64, TraceeError> {
         match self.call(nr, args)? {
             Ok(result) => Ok(result),
             Err(errno) => Err(TraceeError::Refused {

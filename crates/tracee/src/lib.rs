@@ -36,6 +36,7 @@
 #[cfg_attr(target_arch = "aarch64", path = "arch/aarch64.rs")]
 mod arch;
 mod attach;
+mod batch;
 mod error;
 mod inject;
 mod memory;
@@ -52,5 +53,5 @@ pub use inject::{Injector, Load};
 pub use stopped::{Reason, Resume, Stopped};
 pub use stopper::Stopper;
 pub use syscall::{Moment, SyscallStop};
-pub use tracer::{Event, Options, Tracer};
+pub use tracer::{Event, Options, Tracer, Usage};
 pub use waker::{Waker, Woken};

@@ -9,6 +9,7 @@ use crate::arch;
 use crate::error::TraceeError;
 use crate::sys;
 use crate::syscall::{Moment, SyscallStop};
+use crate::tracer::Options;
 
 /// Why a tracee stopped (ptrace(2), "Stopped states").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,6 +162,14 @@ impl Stopped {
         let mut registers = ptrace::getregs(self.pid()).map_err(self.error("PTRACE_GETREGSET"))?;
         arch::skip(self.tid, &mut registers, i32::from(errno)).map_err(self.error("PTRACE_SETREGSET"))?;
         ptrace::setregs(self.pid(), registers).map_err(self.error("PTRACE_SETREGSET"))
+    }
+
+    /// Changes which events stop it, and whether those that it makes are followed.
+    ///
+    /// # Errors
+    /// [`TraceeError`] if the kernel refuses.
+    pub fn set_options(&self, options: Options) -> Result<(), TraceeError> {
+        ptrace::setoptions(self.pid(), options.0).map_err(self.error("PTRACE_SETOPTIONS"))
     }
 
     /// Kills its process.

@@ -1,6 +1,6 @@
 //! Ends a run from another thread: at a time limit, or because the user asked.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -45,6 +45,11 @@ impl Stopper {
             // It may have ended by itself: then there is nothing to kill.
             let _ = sys::kill_pidfd(pidfd);
         }
+    }
+
+    /// The pidfd; none of a process that is spared.
+    pub fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        self.pidfd.as_ref().map(|fd| fd.as_fd())
     }
 
     /// The word that was left, if the process was stopped.

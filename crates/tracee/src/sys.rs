@@ -3,19 +3,30 @@
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
+use std::time::Duration;
 
 use nix::Result;
 use nix::errno::Errno;
 
 use crate::syscall::{Moment, SyscallStop};
+use crate::tracer::Usage;
 
-/// waitpid(2) for one tracee, or for any of this thread's (-1). Raw because nix refuses statuses
-/// that carry real-time signals, and the stop would be lost.
-pub(crate) fn wait(tid: i32) -> Result<(i32, i32)> {
+/// wait4(2) for one tracee, or for any of this thread's (-1), with what it has used. Raw because nix refuses
+/// statuses that carry real-time signals, and the stop would be lost.
+pub(crate) fn wait(tid: i32) -> Result<(i32, i32, Usage)> {
     let mut status = 0;
-    // SAFETY: the status is a live local.
-    let tid = unsafe { libc::waitpid(tid, &raw mut status, libc::__WALL | libc::__WNOTHREAD) };
-    Errno::result(tid).map(|tid| (tid, status))
+    let flags = libc::__WALL | libc::__WNOTHREAD;
+    // SAFETY: status and usage are live locals, and an all-zero rusage is a valid one.
+    let (tid, used) = unsafe {
+        let mut used: libc::rusage = std::mem::zeroed();
+        (libc::wait4(tid, &raw mut status, flags, &raw mut used), used)
+    };
+    let time = |t: libc::timeval| Duration::new(t.tv_sec as u64, t.tv_usec as u32 * 1000);
+    let usage = Usage {
+        cpu: time(used.ru_utime) + time(used.ru_stime),
+        max_rss_bytes: (used.ru_maxrss as u64).saturating_mul(1024),
+    };
+    Errno::result(tid).map(|tid| (tid, status, usage))
 }
 
 /// Whether the next event of a tracee is its end, which stays to be waited for.

@@ -1,6 +1,7 @@
 //! Seizing a process and waiting for what its threads do.
 
 use std::marker::PhantomData;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::ptrace;
@@ -12,7 +13,7 @@ use crate::sys;
 
 /// Which events stop a tracee, and who is followed. New threads and children inherit them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Options(ptrace::Options);
+pub struct Options(pub(crate) ptrace::Options);
 
 impl Options {
     /// Follow threads, forks, vforks and execs; mark system-call stops; kill everything if the tracer
@@ -31,6 +32,10 @@ impl Options {
 
     /// As [`Options::FOLLOW`], and stop where a filter says `SECCOMP_RET_TRACE`.
     pub const FILTERED: Self = Self(Self::FOLLOW.0.union(ptrace::Options::PTRACE_O_TRACESECCOMP));
+
+    /// Follow nobody and stop for nothing but signals; kill it if the tracer dies.
+    pub const GUARD: Self =
+        Self(ptrace::Options::PTRACE_O_TRACESYSGOOD.union(ptrace::Options::PTRACE_O_EXITKILL));
 
     /// As [`Options::FILTERED`], and stop before every exit.
     pub const SUPERVISE: Self = Self(Self::FILTERED.0.union(ptrace::Options::PTRACE_O_TRACEEXIT));
@@ -57,10 +62,20 @@ pub enum Event {
     },
 }
 
+/// What a process has used (getrusage(2)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// User and system time.
+    pub cpu: Duration,
+    /// The greatest resident set, in bytes.
+    pub max_rss_bytes: u64,
+}
+
 /// The tracer: the calling thread, and no other (the kernel's rule).
 #[derive(Debug)]
 pub struct Tracer {
     options: Options,
+    usage: Usage,
     /// Not `Send`: ptrace requests from another thread fail with ESRCH.
     thread: PhantomData<*const ()>,
 }
@@ -76,13 +91,29 @@ impl Tracer {
             .map_err(|errno| TraceeError::Seize { tid: pid, errno })?;
         Ok(Self {
             options,
+            usage: Usage::default(),
             thread: PhantomData,
         })
+    }
+
+    /// Attaches to a further process, as [`Tracer::seize`] does and with the same options.
+    ///
+    /// # Errors
+    /// [`TraceeError::Seize`] with advice.
+    pub fn join(&mut self, pid: i32) -> Result<(), TraceeError> {
+        self.seize_also(pid)
+            .map_err(|errno| TraceeError::Seize { tid: pid, errno })
     }
 
     /// Attaches to a further thread, with the same options.
     pub(crate) fn seize_also(&self, tid: i32) -> Result<(), Errno> {
         ptrace::seize(Pid::from_raw(tid), self.options.0)
+    }
+
+    /// What the process of the last event of [`Tracer::wait`] has used. At its end: it, and the children that it
+    /// has waited for.
+    pub fn usage(&self) -> Usage {
+        self.usage
     }
 
     /// The options that every tracee has.
@@ -110,8 +141,9 @@ impl Tracer {
     pub fn wait(&mut self) -> Result<Option<Event>, TraceeError> {
         loop {
             match sys::wait(-1) {
-                Ok((tid, status)) => {
+                Ok((tid, status, usage)) => {
                     if let Some(event) = decode(tid, status) {
+                        self.usage = usage;
                         return Ok(Some(event));
                     }
                 }

@@ -51,7 +51,7 @@ impl Tracer {
     pub fn wait_or_wake(&mut self) -> Result<Woken, TraceeError> {
         loop {
             match sys::wait(-1) {
-                Ok((tid, status)) => {
+                Ok((tid, status, _)) => {
                     if let Some(event) = decode(tid, status) {
                         return Ok(Woken::Event(event));
                     }

@@ -121,6 +121,9 @@ pub(super) fn run(step: &Step, pipe: RawFd) -> Result<(), i32> {
             Step::JoinCgroup { tasks, .. } => {
                 checked(libc::write(*tasks, c"0".as_ptr().cast(), 1) as c_long)?;
             }
+            Step::Enter { process, namespaces } => {
+                checked(c_long::from(libc::setns(*process, *namespaces as c_int)))?;
+            }
             Step::Unshare(flags) => {
                 checked(c_long::from(libc::unshare(*flags as c_int)))?;
             }
@@ -166,36 +169,8 @@ pub(super) fn run(step: &Step, pipe: RawFd) -> Result<(), i32> {
                 let id = c_long::from(*id);
                 checked(libc::syscall(libc::SYS_setresuid, id, id, id))?;
             }
-            Step::NoCapabilityBounds => {
-                for capability in 0..64 {
-                    // Until the kernel says that there is no such capability; the first is always there.
-                    match checked(c_long::from(libc::prctl(
-                        libc::PR_CAPBSET_READ,
-                        capability,
-                        0,
-                        0,
-                        0,
-                    ))) {
-                        Err(libc::EINVAL) if capability > 0 => break,
-                        Err(errno) => return Err(errno),
-                        Ok(_) => {}
-                    }
-                    checked(c_long::from(libc::prctl(
-                        libc::PR_CAPBSET_DROP,
-                        capability,
-                        0,
-                        0,
-                        0,
-                    )))?;
-                }
-                checked(c_long::from(libc::prctl(
-                    libc::PR_CAP_AMBIENT,
-                    libc::PR_CAP_AMBIENT_CLEAR_ALL,
-                    0,
-                    0,
-                    0,
-                )))?;
-            }
+            Step::NoCapabilityBounds => return bound_capabilities(0),
+            Step::BoundCapabilities(kept) => return bound_capabilities(*kept),
             Step::NoCapabilities => {
                 let header = CapHeader {
                     version: CAPABILITY_VERSION_3,
@@ -296,6 +271,43 @@ fn copy_file(from: RawFd, length: u64, path: &CStr, mode: u32) -> Result<(), i32
         libc::close(fd);
         result.map(|_| ())
     }
+}
+
+/// Empties the ambient set, and the bounding set but for these.
+fn bound_capabilities(kept: u64) -> Result<(), i32> {
+    // SAFETY: prctl with plain numbers.
+    unsafe {
+        for capability in 0..64 {
+            // Until the kernel says that there is no such capability; the first is always there.
+            match checked(c_long::from(libc::prctl(
+                libc::PR_CAPBSET_READ,
+                capability,
+                0,
+                0,
+                0,
+            ))) {
+                Err(libc::EINVAL) if capability > 0 => break,
+                Err(errno) => return Err(errno),
+                Ok(_) if kept & (1 << capability) != 0 => continue,
+                Ok(_) => {}
+            }
+            checked(c_long::from(libc::prctl(
+                libc::PR_CAPBSET_DROP,
+                capability,
+                0,
+                0,
+                0,
+            )))?;
+        }
+        checked(c_long::from(libc::prctl(
+            libc::PR_CAP_AMBIENT,
+            libc::PR_CAP_AMBIENT_CLEAR_ALL,
+            0,
+            0,
+            0,
+        )))?;
+    }
+    Ok(())
 }
 
 /// Creates a file that must not exist and writes all of it.

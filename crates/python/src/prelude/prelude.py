@@ -1,7 +1,8 @@
-# Starts the user's program in a fresh __main__, after the supervisor has been told.
+# Runs the user's program in a fresh __main__, after the supervisor has been told.
 #
-# argv: code_fd name [args...]. Run by `python -I -B -c`. Until the marker call is acknowledged, no
-# byte of the program is decoded, compiled or evaluated; afterwards nothing is imported on its behalf.
+# What follows this file says where the program comes from: once.py or template.py. Until the marker
+# call is acknowledged, no byte of it is decoded, compiled or evaluated; afterwards nothing is imported
+# on its behalf.
 import builtins, io, posix, sys
 from _frozen_importlib_external import SourceFileLoader
 
@@ -131,26 +132,23 @@ def write(text):
         sys.stderr.write(text)
 
 
-def start():
-    if len(sys.argv) < 3:
-        refuse("the prelude was started without CODE_FD and NAME")
-    fd, name = sys.argv[1:3]
-    try:
-        source = receive(int(fd))
-    except (OSError, ValueError) as error:
-        refuse("cannot read it from descriptor %s: %s" % (fd, error))
-    # Bound here, while the names still mean what this file says: the program may rebind them.
-    display, lseek, run, translate = sys.__excepthook__, posix.lseek, exec, compile
-    loader = Loader(name, source)
-    main = new_main(loader)
-    sys.argv[:] = sys.argv[2:]
-    sys.modules["__main__"] = main
+def mark(lseek=posix.lseek):
     try:
         answer = lseek(-1, 0x63616C6C67617465, 0)
     except OSError:
         answer = None
     if answer != 0x617474656E64:
         refuse("no supervisor answered the prelude's marker call")
+
+
+def execute(source, name, arguments):
+    # Bound here, while the names still mean what this file says: the program may rebind them.
+    display, run, translate = sys.__excepthook__, exec, compile
+    loader = Loader(name, source)
+    main = new_main(loader)
+    sys.argv[:] = [name, *arguments]
+    sys.modules["__main__"] = main
+    mark()
 
     uncaught = None
     try:
@@ -166,6 +164,3 @@ def start():
         # Let it go on, so that the interpreter ends as it does (1, or SIGINT for KeyboardInterrupt).
         sys.excepthook = lambda *_: None
         raise uncaught
-
-
-start()

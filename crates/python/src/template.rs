@@ -1,0 +1,77 @@
+//! A Python interpreter that has its modules imported and is forked for each program: a *template*.
+//!
+//! It is started with [`command`] and speaks by the [marker](crate::prelude::MARKER): once for each module
+//! that it has imported, in their order, and once more when it is ready. Then it reads from its control
+//! socket (`SOCK_SEQPACKET`): one byte, with descriptors. The first is a pidfd of a process in whose pid
+//! namespace the fork is to be, the second the fork's own socket, its *seat*; whatever follows is for those
+//! who set the fork up. It answers with numbers of four bytes: the fork's pid (as the template sees it), or
+//! minus the errno, and then the descriptors' numbers in the fork.
+//!
+//! The fork waits for a byte on its seat, reseeds what has not reseeded itself, and makes the marker call, at
+//! which the supervisor sets it up. The next byte on its seat comes with descriptors: what [`program`] makes,
+//! and its standard streams. From there on it is as in the [prelude](crate::prelude): the marker once more,
+//! and then the program.
+//!
+//! What forks of one template share: the hash seed of strings, the layout of memory, and the state of
+//! whatever generator the template's modules have made for themselves. Reseeded are `random` (by itself),
+//! numpy's global generator, the names of `tempfile`, the node of `uuid`, `multiprocessing`'s key; OpenSSL
+//! reseeds itself, for a fork has another process number than its template.
+
+use std::ffi::{OsStr, OsString};
+use std::os::fd::RawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// The template's source, as given to `python -c`.
+const SOURCE: &str = concat!(
+    include_str!("prelude/prelude.py"),
+    include_str!("prelude/template.py")
+);
+
+/// Variables that keep libraries from starting threads when they are imported: a fork would lack them.
+/// Set while the template imports, and not seen by the programs.
+pub const VARIABLES: [(&str, &str); 6] = [
+    ("OMP_NUM_THREADS", "1"),
+    ("OPENBLAS_NUM_THREADS", "1"),
+    ("MKL_NUM_THREADS", "1"),
+    ("BLIS_NUM_THREADS", "1"),
+    ("NUMEXPR_NUM_THREADS", "1"),
+    ("VECLIB_MAXIMUM_THREADS", "1"),
+];
+
+/// The argument vector that starts `interpreter` as a template, whose control socket is descriptor `control`.
+/// `hidden` are the variables that its programs don't see.
+pub fn command(interpreter: &Path, control: RawFd, hidden: &[&str], modules: &[String]) -> Vec<OsString> {
+    let mut argv: Vec<OsString> = vec![interpreter.into()];
+    argv.extend(["-I", "-B", "-c", SOURCE].map(OsString::from));
+    argv.push(control.to_string().into());
+    argv.push(hidden.join(",").into());
+    argv.extend(modules.iter().map(OsString::from));
+    argv
+}
+
+/// A program as a fork takes it: the length of its name and arguments, these (with a NUL between two), and
+/// its bytes, which nobody looks at before the lock.
+pub fn program(name: &str, args: &[OsString], code: &[u8]) -> Vec<u8> {
+    let words: Vec<&[u8]> = std::iter::once(OsStr::new(name))
+        .chain(args.iter().map(OsString::as_os_str))
+        .map(OsStr::as_bytes)
+        .collect();
+    let words = words.join(&0);
+    let mut all = (words.len() as u64).to_le_bytes().to_vec();
+    all.extend(words);
+    all.extend(code);
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_its_words_and_its_bytes() {
+        let all = program("a b", &["x".into(), String::new().into()], b"print(1)\n");
+        assert_eq!(&all[..8], &6_u64.to_le_bytes());
+        assert_eq!(&all[8..], b"a b\0x\0print(1)\n");
+    }
+}
