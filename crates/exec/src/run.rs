@@ -1,6 +1,7 @@
 //! One run, from what is asked to its outcome.
 
 mod attempt;
+mod conclude;
 mod environment;
 mod launching;
 mod program;

@@ -1,17 +1,18 @@
 //! The course of a run, from what is asked to its outcome.
 
 use std::os::fd::AsRawFd;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use callgate_abi::Filter;
 use callgate_launch::memory_file;
 use callgate_tracee::Stopper;
 use nix::errno::Errno;
 
+use super::conclude::Course;
 use super::launching::{launch, launch_failed};
 use super::program::Program;
-use super::request::{Io, Network, Run};
-use super::streams::{finish, streams};
+use super::request::{Network, Run};
+use super::streams::streams;
 use super::system;
 use super::work::Work;
 use crate::attend::attend;
@@ -19,11 +20,9 @@ use crate::cgroup::{Absent, Cgroup};
 use crate::filtering;
 use crate::ground::{Prepared, prepare, tidy};
 use crate::landlock;
-use crate::network::opened;
-use crate::outcome::{Outcome, SetUpFailure, Unready, Usage};
+use crate::outcome::{Outcome, SetUpFailure, Unready};
 use crate::setup::{Ready, SetUp, advice, namespaces};
 use crate::tier::{Tier, TierChoice};
-use crate::verdict::judge;
 
 /// Prepares, launches, attends and judges it.
 pub(super) fn attempt(run: &Run, started: impl FnOnce(Stopper)) -> Result<Outcome, Unready> {
@@ -74,46 +73,20 @@ pub(super) fn attempt(run: &Run, started: impl FnOnce(Stopper)) -> Result<Outcom
         started,
     )?;
     let wall = begun.elapsed();
-    let readings = cgroup.as_ref().map(Cgroup::readings).unwrap_or_default();
-    drop(cgroup);
-
-    let mut outcome = judge(run, &attended, &readings)?;
+    let course = Course {
+        tier: *tier,
+        layers,
+        notes,
+        landlock: landlock.as_ref(),
+        no_cgroup: lack,
+        wall,
+    };
+    let mut outcome = course.conclude(run, &attended, cgroup, captures)?;
     // Before what it left is removed.
     work.bring_out(&mut outcome);
     if *tier == Tier::Container {
         outcome.notes.extend(tidy(ground, identity.uid));
     }
-    if let Some(captures) = captures {
-        finish(captures, run.io == Io::Capture, &mut outcome);
-    }
-    outcome.tier = Some(*tier);
-    outcome.layers = layers;
-    if run.network == Network::Host {
-        outcome.network = Some(run.network);
-        let scoped = landlock.as_ref().is_some_and(landlock::Layer::scopes_sockets);
-        outcome.notes.push(opened(scoped));
-    }
-    outcome.notes.extend(notes.iter().cloned());
-    if landlock.is_none() {
-        outcome.missing.push("landlock: this kernel has none".to_owned());
-    }
-    if let Some(absent) = lack {
-        match tier {
-            Tier::Full => outcome.missing.push(format!("cgroup: {absent}")),
-            Tier::Container | Tier::Unprivileged => {}
-        }
-        outcome.notes.push(format!(
-            "without a cgroup the limits of memory and CPU time are of each process, not of all together ({absent})"
-        ));
-    }
-    let used = attended.reports.usage.unwrap_or_default();
-    outcome.usage = Usage {
-        wall_ms: millis(wall),
-        cpu_ms: millis(readings.cpu.unwrap_or(used.cpu)),
-        max_rss_bytes: used.max_rss_bytes,
-        memory_peak_bytes: readings.memory_peak,
-        pids_peak: readings.pids_peak,
-    };
     Ok(outcome)
 }
 
@@ -129,7 +102,7 @@ fn loaded(run: &Run, tier: Tier) -> Result<Filter, SetUpFailure> {
 }
 
 /// The ruleset of this kernel's Landlock; without it tier full can't be had.
-fn landlock_layer(run: &Run) -> Result<Option<landlock::Layer>, SetUpFailure> {
+pub(crate) fn landlock_layer(run: &Run) -> Result<Option<landlock::Layer>, SetUpFailure> {
     let refused = |error: &dyn std::fmt::Display| SetUpFailure {
         step: "landlock_create_ruleset".to_owned(),
         error: error.to_string(),
@@ -150,7 +123,7 @@ fn landlock_layer(run: &Run) -> Result<Option<landlock::Layer>, SetUpFailure> {
 }
 
 /// The run's cgroup, or why there is none; without it tier full can't be had.
-fn cgroup_layer(uid: u32, run: &Run) -> Result<(Option<Cgroup>, Option<Absent>), SetUpFailure> {
+pub(crate) fn cgroup_layer(uid: u32, run: &Run) -> Result<(Option<Cgroup>, Option<Absent>), SetUpFailure> {
     match Cgroup::new(uid, &run.limits) {
         Ok(cgroup) => Ok((Some(cgroup), None)),
         Err(absent) if run.tier == TierChoice::Exactly(Tier::Full) => Err(SetUpFailure {
@@ -160,8 +133,4 @@ fn cgroup_layer(uid: u32, run: &Run) -> Result<(Option<Cgroup>, Option<Absent>),
         }),
         Err(absent) => Ok((None, Some(absent))),
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -12,10 +12,10 @@ use crate::outcome::{Captured, Outcome, SetUpFailure};
 use crate::setup::Streams;
 
 /// The two streams that go through our hands.
-pub(super) type Captures = (Capture, Capture);
+pub(crate) type Captures = (Capture, Capture);
 
 /// Opens them: what the code gets, and our ends of what is captured.
-pub(super) fn streams(run: &Run) -> Result<(Streams, Option<Captures>), SetUpFailure> {
+pub(crate) fn streams(run: &Run) -> Result<(Streams, Option<Captures>), SetUpFailure> {
     let stdin = match &run.input {
         Input::Ours => None,
         Input::Empty => Some(File::open("/dev/null").map_err(system("open /dev/null"))?),

@@ -1,0 +1,76 @@
+//! The outcome of a run that is over: its end judged, and what is known of it besides.
+
+use std::time::Duration;
+
+use super::request::{Io, Network, Run};
+use super::streams::{Captures, finish};
+use crate::attend::Attended;
+use crate::cgroup::{Absent, Cgroup};
+use crate::landlock;
+use crate::network::opened;
+use crate::outcome::{Outcome, SetUpFailure, Usage};
+use crate::tier::Tier;
+use crate::verdict::judge;
+
+/// What is known of a run besides how it ended.
+pub(crate) struct Course<'a> {
+    pub(crate) tier: Tier,
+    pub(crate) layers: Vec<String>,
+    pub(crate) notes: &'a [String],
+    /// Its Landlock layer.
+    pub(crate) landlock: Option<&'a landlock::Layer>,
+    /// Why it had no cgroup, if it had none.
+    pub(crate) no_cgroup: Option<Absent>,
+    pub(crate) wall: Duration,
+}
+
+impl Course<'_> {
+    /// Reads what the cgroup says, removes it, takes in what was captured.
+    pub(crate) fn conclude(
+        self,
+        run: &Run,
+        attended: &Attended,
+        cgroup: Option<Cgroup>,
+        captures: Option<Captures>,
+    ) -> Result<Outcome, SetUpFailure> {
+        let readings = cgroup.as_ref().map(Cgroup::readings).unwrap_or_default();
+        drop(cgroup);
+        let mut outcome = judge(run, attended, &readings)?;
+        if let Some(captures) = captures {
+            finish(captures, run.io == Io::Capture, &mut outcome);
+        }
+        outcome.tier = Some(self.tier);
+        outcome.layers = self.layers;
+        if run.network == Network::Host {
+            outcome.network = Some(run.network);
+            let scoped = self.landlock.is_some_and(landlock::Layer::scopes_sockets);
+            outcome.notes.push(opened(scoped));
+        }
+        outcome.notes.extend(self.notes.iter().cloned());
+        if self.landlock.is_none() {
+            outcome.missing.push("landlock: this kernel has none".to_owned());
+        }
+        if let Some(absent) = self.no_cgroup {
+            match self.tier {
+                Tier::Full => outcome.missing.push(format!("cgroup: {absent}")),
+                Tier::Container | Tier::Unprivileged => {}
+            }
+            outcome.notes.push(format!(
+                "without a cgroup the limits of memory and CPU time are of each process, not of all together ({absent})"
+            ));
+        }
+        let used = attended.reports.usage.unwrap_or_default();
+        outcome.usage = Usage {
+            wall_ms: millis(self.wall),
+            cpu_ms: millis(readings.cpu.unwrap_or(used.cpu)),
+            max_rss_bytes: used.max_rss_bytes,
+            memory_peak_bytes: readings.memory_peak,
+            pids_peak: readings.pids_peak,
+        };
+        Ok(outcome)
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
