@@ -12,6 +12,7 @@ mod directory;
 mod readings;
 mod whereabouts;
 
+use std::ffi::CString;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use callgate_launch::Step;
@@ -108,6 +109,18 @@ impl Cgroup {
             path: path(directory.path()),
         };
         self.tasks.iter().zip(self.directories()).map(join).collect()
+    }
+
+    /// By what a process joins that is no child of the run's first: files to which it writes `0`, with the
+    /// directories that they are in.
+    pub(crate) fn doors(&self) -> Result<Vec<(OwnedFd, CString)>, Absent> {
+        let name = match &self.kind {
+            Kind::V1 { .. } => "tasks",
+            Kind::V2(_) => "cgroup.procs",
+        };
+        self.directories()
+            .map(|directory| Ok((directory.open_to_write(name)?, path(directory.path()))))
+            .collect()
     }
 
     /// Where the run's first process has to be made, if not by steps.

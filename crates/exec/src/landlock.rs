@@ -1,6 +1,6 @@
 //! The Landlock layer: what may be read, written and connected to, whatever the mounts say.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use callgate_launch::Step;
@@ -31,6 +31,12 @@ pub(crate) fn version() -> nix::Result<Option<i32>> {
         Ok(version) => Ok(Some(version).filter(|version| *version > 0)),
         Err(Errno::ENOSYS | Errno::EOPNOTSUPP) => Ok(None),
         Err(errno) => Err(errno),
+    }
+}
+
+impl AsFd for Layer {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }
 

@@ -57,6 +57,7 @@ mod tier;
 mod uid;
 mod verdict;
 mod violation;
+mod warm;
 
 pub use facilities::{Facility, survey};
 pub use files::{FileError, Files};
@@ -67,3 +68,4 @@ pub use out::{BroughtOut, OutDirectory, OutError, OutFile};
 pub use outcome::{Captured, LimitHit, Outcome, Remedy, SCHEMA, SetUpFailure, Status, Usage, Violation};
 pub use run::{Input, Io, Listener, Network, Program, Root, Run, Stream, Word, environment, run};
 pub use tier::{Tier, TierChoice, UnknownTier};
+pub use warm::{Job, Spec, Template};

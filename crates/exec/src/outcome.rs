@@ -224,6 +224,13 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
+impl Outcome {
+    /// That of a run of which nothing ran.
+    pub(crate) fn of(failure: SetUpFailure) -> Self {
+        Unready::from(failure).into()
+    }
+}
+
 /// Why nothing ran, and the exit code for it: 125, or 126 if it is the command that can't be run.
 #[derive(Debug)]
 pub(crate) struct Unready {

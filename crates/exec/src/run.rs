@@ -13,9 +13,14 @@ use std::io;
 
 use callgate_tracee::Stopper;
 
+pub(crate) use self::attempt::{cgroup_layer, landlock_layer};
+pub(crate) use self::conclude::Course;
 pub use self::environment::environment;
+pub(crate) use self::environment::variables;
+pub(crate) use self::launching::launch_failed;
 pub use self::program::{Program, Root};
 pub use self::request::{Input, Io, Listener, Network, Run, Stream, Word};
+pub(crate) use self::streams::streams;
 use crate::outcome::{Outcome, SetUpFailure, causes};
 
 /// Runs it and returns how it ended. A set-up step that fails is an outcome too: nothing ran then.

@@ -78,7 +78,7 @@ enum Phase {
     Running,
 }
 
-/// Sets up a guest that is at the exit of the marker call.
+/// Sets up a guest that is at the exit of the marker call, and answers the marker.
 pub(crate) type Seat<'a> = dyn FnMut(Stopped) -> Result<Stopped, WatchError> + 'a;
 
 /// The watch over one run.
@@ -173,7 +173,6 @@ impl<'a> Watch<'a> {
             }
             (Reason::Syscall, Phase::AtSeat) if is_exit(&tracee)? => {
                 let tracee = seat(tracee)?;
-                tracee.set_result(Marker::ACK as i64)?;
                 self.phase = Phase::Starting;
                 return Ok(tracee.resume(Resume::Freely)?);
             }

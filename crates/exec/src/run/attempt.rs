@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use super::conclude::Course;
 use super::launching::{launch, launch_failed};
 use super::program::Program;
-use super::request::{Network, Run};
+use super::request::Run;
 use super::streams::streams;
 use super::system;
 use super::work::Work;

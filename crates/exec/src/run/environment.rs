@@ -21,7 +21,7 @@ pub fn environment(given: &[(OsString, OsString)]) -> Vec<(OsString, OsString)> 
 }
 
 /// Variables as execve(2) takes them.
-pub(super) fn variables(given: &[(OsString, OsString)]) -> Vec<OsString> {
+pub(crate) fn variables(given: &[(OsString, OsString)]) -> Vec<OsString> {
     let join = |(mut variable, value): (OsString, OsString)| {
         variable.push("=");
         variable.push(value);

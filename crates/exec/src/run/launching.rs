@@ -39,7 +39,7 @@ pub(super) fn launch(run: &Run, code: Option<&OwnedFd>) -> Result<Launch, SetUpF
 }
 
 /// Why nothing could be started.
-pub(super) fn launch_failed(error: LaunchError) -> SetUpFailure {
+pub(crate) fn launch_failed(error: LaunchError) -> SetUpFailure {
     let errno = match &error {
         LaunchError::Clone { source, .. } => *source,
         LaunchError::Pipe(errno) => *errno,

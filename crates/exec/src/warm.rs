@@ -1,0 +1,31 @@
+//! Runs by forks of a Python interpreter that has its modules imported: a template.
+//!
+//! What is warm about a run is its interpreter, and nothing else. The *template* is a Python process in the
+//! root, without a byte of anybody's program: it imports what it is told to and forks. For each run there is a
+//! *bed*: an init of its own in new namespaces, with mounts, a uid and a cgroup, as a cold run has them. The
+//! template forks into the bed's pid namespace; the fork is traced from before it does anything, and the same
+//! set-up steps that a cold run's child makes are made by its tracer in its place ([`seat`]). It gives up every
+//! privilege then, *before* it is given a program. Then it waits. A program comes by descriptor, and as in a
+//! cold run the policy's filter is in force before a byte of it is compiled.
+//!
+//! Beds are made ahead, one by each of the template's threads, so that a run need not wait for them.
+//!
+//! What differs from a cold run, all told:
+//! - the hash seed and the layout of memory are the template's, the same for all its runs;
+//! - modules that were imported ahead are in `sys.modules`, and their start-up is not seen by the policy;
+//! - libraries like OpenBLAS were imported with one thread (their variables are not seen by the program);
+//! - `os.getppid()` is 0, as the parent is outside the pid namespace, and no signal comes if it dies: the run
+//!   goes on when the template dies, and ends with its own init or its supervisor;
+//! - `gc.get_freeze_count()` is not 0; `sys.orig_argv` shows the template.
+
+mod bed;
+mod channel;
+mod generation;
+mod seat;
+mod slot;
+mod spec;
+mod stale;
+mod template;
+
+pub use self::spec::{Job, Spec};
+pub use self::template::Template;

@@ -1,0 +1,131 @@
+//! The set-up of a fork, from the steps of a cold run: some are its init's, the rest its tracer's to make.
+
+use std::os::fd::RawFd;
+
+use callgate_launch::{Call, Failure, Memory, Step};
+use callgate_python::prelude::Marker;
+use callgate_rootfs::Identity;
+use callgate_tracee::{Injector, Stopped};
+
+use crate::outcome::SetUpFailure;
+use crate::supervise::WatchError;
+
+/// Room for what the calls point to.
+const ROOM: u64 = 16 << 10;
+
+/// The descriptors of a fork that its set-up uses, by their numbers there.
+pub(super) struct Numbers {
+    pub(super) init: RawFd,
+    pub(super) seat: RawFd,
+    pub(super) ruleset: Option<RawFd>,
+}
+
+/// Parts the steps that a cold run's child makes into those that the init can make for the fork, as they only
+/// fill what the fork will use, and those that change the fork itself.
+pub(super) fn part(steps: Vec<Step>) -> (Vec<Step>, Vec<Step>) {
+    steps
+        .into_iter()
+        .partition(|step| matches!(step, Step::LandlockAllow { .. }))
+}
+
+/// The fork's steps: into the cgroup and the namespaces first, then what a cold run's child does.
+pub(super) fn steps(joins: Vec<Step>, namespaces: u64, own: &[Step], numbers: &Numbers) -> Vec<Step> {
+    let mut all = joins;
+    all.push(Step::Enter {
+        process: numbers.init,
+        namespaces,
+    });
+    all.extend(own.iter().filter_map(|step| match (step, numbers.ruleset) {
+        // Its parent is the template, which is not what ends a run.
+        (Step::DieWithParent, _) => None,
+        (Step::LandlockEnforce { .. }, Some(ruleset)) => Some(Step::LandlockEnforce { ruleset }),
+        (Step::CloseExcept(kept), _) => Some(Step::CloseExcept([kept.as_slice(), &[numbers.seat]].concat())),
+        (step, _) => Some(step.clone()),
+    }));
+    all
+}
+
+/// The kernel's last capability.
+pub(super) fn last_capability() -> std::io::Result<u64> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap")?;
+    text.trim().parse().map_err(std::io::Error::other)
+}
+
+/// Makes a fork that is at the exit of the marker call do the steps, and answers the marker.
+pub(super) fn perform(tracee: Stopped, steps: &[Step], last_capability: u64) -> Result<Stopped, WatchError> {
+    let mut injector = Injector::new(tracee, false)?;
+    let at = injector.map(ROOM)?;
+    let mut memory = Memory::at(at);
+    let mut calls = Vec::new();
+    let mut whose = Vec::new();
+    for step in steps {
+        let Some(part) = step.calls(&mut memory, last_capability) else {
+            // A step that is new to cold runs, and nobody has said how a fork does it.
+            return Err(failed(step, libc::ENOSYS));
+        };
+        whose.resize(whose.len() + part.len(), step);
+        calls.extend(part.into_iter().map(|Call { nr, args }| (nr, args)));
+    }
+    if memory.bytes().len() as u64 > ROOM {
+        return Err(WatchError::Step(Failure {
+            step: "set-up",
+            subject: None,
+            errno: libc::E2BIG,
+            exec: false,
+        }));
+    }
+    injector.tracee().write(at, memory.bytes())?;
+    if let Err((place, errno)) = injector.run(&calls)? {
+        return Err(match whose.get(place) {
+            Some(step) => failed(step, errno as i32),
+            None => WatchError::Pidfd(errno),
+        });
+    }
+    injector.unmap(at, ROOM)?;
+    Ok(injector.finish(Some(Marker::ACK as i64))?)
+}
+
+fn failed(step: &Step, errno: i32) -> WatchError {
+    WatchError::Step(Failure {
+        step: step.name(),
+        subject: step.subject(),
+        errno,
+        exec: false,
+    })
+}
+
+/// Looks from outside whether a fork has given up what it had: its set-up was made by other means than a cold
+/// run's, and nothing may depend on that.
+pub(super) fn check(pid: i32, who: Identity) -> Result<(), SetUpFailure> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.map(|value| value.split_whitespace().collect::<Vec<_>>().join(" "))
+    };
+    let four = |id: u32| format!("{id} {id} {id} {id}");
+    let none = "0000000000000000";
+    let wanted = [
+        ("Uid:", four(who.uid)),
+        ("Gid:", four(who.gid)),
+        ("Groups:", String::new()),
+        ("CapInh:", none.to_owned()),
+        ("CapPrm:", none.to_owned()),
+        ("CapEff:", none.to_owned()),
+        ("CapBnd:", none.to_owned()),
+        ("CapAmb:", none.to_owned()),
+        ("NoNewPrivs:", "1".to_owned()),
+        ("Threads:", "1".to_owned()),
+    ];
+    for (name, value) in wanted {
+        let found = field(name);
+        if found.as_deref() != Some(value.as_str()) {
+            let found = found.unwrap_or_else(|| "nothing".to_owned());
+            return Err(SetUpFailure {
+                step: "template".to_owned(),
+                error: format!("a fork has {name} {found} where {value:?} was set"),
+                advice: None,
+            });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,128 @@
+//! One thread, one bed after another: made ahead, given a job, cleared away.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use callgate_launch::{Reports, Usage, memory_file};
+use callgate_python::template;
+use callgate_tracee::Stopper;
+
+use super::bed::Bed;
+use super::generation::{Generation, failure};
+use super::template::{Next, Order, Shared, Told};
+use crate::attend::{Attended, keep_time};
+use crate::cgroup::Cgroup;
+use crate::ground::{Prepared, prepare};
+use crate::outcome::{Outcome, SetUpFailure};
+use crate::run::{Course, streams, system};
+
+/// How often a job is given another bed when its own was lost before it began.
+const TRIES: usize = 3;
+
+/// Serves until the template is closed.
+pub(super) fn serve(shared: &Arc<Shared>, first: bool) {
+    let mut own: Option<Arc<Prepared>> = first.then(|| Arc::clone(shared.root()));
+    let mut lost = 0;
+    while !shared.is_closed() {
+        let ready = match &own {
+            Some(own) => Ok(Arc::clone(own)),
+            None => prepare(&shared.spec.run(None))
+                .map_err(|unready| unready.failure)
+                .map(Arc::new),
+        };
+        let served = ready.and_then(|root| {
+            own = Some(Arc::clone(&root));
+            let generation = shared.generation()?;
+            turn(shared, &root, &generation)
+        });
+        match served {
+            Ok(Served::Done) => lost = 0,
+            Ok(Served::Lost(order)) => {
+                lost += 1;
+                if lost < TRIES {
+                    shared.give_back(order);
+                } else {
+                    lost = 0;
+                    let outcome = Outcome::of(failure("its bed was lost before it began".to_owned(), None));
+                    let _ = order.tell.send(Told::Over(Box::new(outcome)));
+                }
+            }
+            Err(failure) => shared.fail(failure),
+        }
+    }
+}
+
+enum Served {
+    Done,
+    /// The bed's processes ended before the job began.
+    Lost(Order),
+}
+
+/// One bed, from its making to its end.
+fn turn(shared: &Shared, root: &Prepared, generation: &Arc<Generation>) -> Result<Served, SetUpFailure> {
+    let run = shared.spec.run(None);
+    let mut nothing = |_| Ok(());
+    let bed = Bed::make(&run, root, generation, &mut nothing)?;
+    let order = match shared.next(generation) {
+        Next::Order(order) => order,
+        Next::Stale | Next::Closed => return Ok(Served::Done),
+    };
+    match job(shared, root, bed, &order) {
+        Ok(Some(outcome)) => {
+            let _ = order.tell.send(Told::Over(Box::new(outcome)));
+        }
+        Ok(None) => return Ok(Served::Lost(order)),
+        Err(failure) => {
+            let _ = order.tell.send(Told::Over(Box::new(Outcome::of(failure))));
+        }
+    }
+    Ok(Served::Done)
+}
+
+/// Gives the job to the bed and sees it to its end. `None` if the bed is lost and nothing has begun.
+fn job(
+    shared: &Shared,
+    root: &Prepared,
+    bed: Bed<'_>,
+    order: &Order,
+) -> Result<Option<Outcome>, SetUpFailure> {
+    let Order { job, tell } = order;
+    let run = shared.spec.run(Some(job));
+    let begun = Instant::now();
+    let program = template::program(&job.name, &job.args, &job.code);
+    let code = memory_file(&program).map_err(system("memfd_create"))?;
+    let (streams, captures) = streams(&run)?;
+    let pidfd = |errno: nix::errno::Errno| failure(format!("pidfd_open: {errno}"), None);
+    let handle = Stopper::new(bed.fork).map_err(pidfd)?;
+    let clock = bed.cgroup.as_ref().and_then(Cgroup::clock);
+    if bed.give(&code, &streams).is_err() {
+        return Ok(None);
+    }
+    drop((code, streams));
+    let _ = tell.send(Told::Started(handle.clone()));
+    let done = keep_time(&run, clock, &handle).map_err(system("a thread for the time limit"))?;
+    let over = bed.follow()?;
+    drop(done);
+    let wall = begun.elapsed();
+    let used = over.seen.usage;
+    let attended = Attended {
+        seen: over.seen,
+        reports: Reports {
+            failure: None,
+            usage: used.map(|used| Usage {
+                cpu: used.cpu,
+                max_rss_bytes: used.max_rss_bytes,
+            }),
+        },
+        word: handle.word(),
+    };
+    let course = Course {
+        tier: root.tier,
+        layers: over.layers,
+        notes: &root.notes,
+        landlock: over.landlock.as_ref(),
+        no_cgroup: over.no_cgroup,
+        wall,
+    };
+    course.conclude(&run, &attended, over.cgroup, captures).map(Some)
+}

@@ -1,0 +1,10 @@
+//! Warm runs on the real kernel: as cold ones but for what is named, apart from each other, and ended whole.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[cfg(test)]
+mod apart;
+#[cfg(test)]
+mod ends;
+#[cfg(test)]
+mod support;
