@@ -73,6 +73,17 @@ pub(crate) struct PythonArgs {
     /// an environment that is cached below $XDG_CACHE_HOME/callgate
     #[arg(long, value_name = "PATH")]
     pub(crate) python: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) cache: CacheArgs,
+}
+
+/// Whether what earlier runs found out is used.
+#[derive(Debug, Args)]
+pub(crate) struct CacheArgs {
+    /// Ask the interpreter and plan the root afresh, and keep nothing of it. By default what an earlier run
+    /// found is used while none of the files that it rests on has changed
+    #[arg(long)]
+    pub(crate) no_cache: bool,
 }
 
 #[derive(Debug, Args)]
@@ -147,6 +158,8 @@ pub(crate) struct RootBuildArgs {
     /// The uid (and gid) that code will have in it; its passwd names it
     #[arg(long, value_name = "UID", default_value_t = 65_398)]
     pub(crate) uid: u32,
+    #[command(flatten)]
+    pub(crate) cache: CacheArgs,
 }
 
 #[derive(Debug, Args)]
@@ -161,6 +174,8 @@ pub(crate) struct RootCheckArgs {
     /// Check what would be made for this interpreter
     #[arg(long, value_name = "PATH", conflicts_with = "dir")]
     pub(crate) python: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) cache: CacheArgs,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -4,7 +4,9 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use callgate_cache::Cache;
 use callgate_policy::{MAX_BYTES, Policy, shipped};
 use callgate_python::environment;
 use callgate_python::interpreter::Interpreter;
@@ -13,7 +15,7 @@ use callgate_trace::Trace;
 
 use crate::args::PythonArgs;
 use crate::failure::Failure;
-use crate::progress;
+use crate::{kept, progress};
 
 /// A Python script with what runs it.
 pub(crate) struct Script {
@@ -21,6 +23,8 @@ pub(crate) struct Script {
     /// The name that it has in tracebacks.
     pub(crate) name: String,
     pub(crate) interpreter: Interpreter,
+    /// What earlier runs found out about that and more.
+    pub(crate) cache: Arc<Cache>,
     /// Whether the code came by standard input, which it therefore can't read itself.
     pub(crate) from_stdin: bool,
 }
@@ -36,11 +40,13 @@ pub(crate) fn script(path: &Path, python: &PythonArgs) -> Result<Script, Failure
 
 /// Prepares the environment that a script asks for whose text is known.
 pub(crate) fn script_of(code: Vec<u8>, name: String, python: &PythonArgs) -> Result<Script, Failure> {
-    let interpreter = interpreter(Some((&code, &name)), python.python.as_deref())?;
+    let cache = kept::open(&python.cache);
+    let interpreter = interpreter(Some((&code, &name)), python.python.as_deref(), &cache)?;
     Ok(Script {
         code,
         name,
         interpreter,
+        cache,
         from_stdin: false,
     })
 }
@@ -59,9 +65,10 @@ pub(crate) fn open(path: &Path, flag: &str) -> Result<File, Failure> {
 pub(crate) fn interpreter(
     script: Option<(&[u8], &str)>,
     python: Option<&Path>,
+    found: &Cache,
 ) -> Result<Interpreter, Failure> {
     if let Some(path) = python {
-        return Interpreter::inspect(path).map_err(Failure::input);
+        return Interpreter::recall(path, found).map_err(Failure::input);
     }
     let metadata = match script {
         Some((code, name)) => {
@@ -69,14 +76,15 @@ pub(crate) fn interpreter(
         }
         None => None,
     };
-    let found = Interpreter::find().map_err(Failure::input)?;
-    let base = Interpreter::inspect(&found).map_err(Failure::input)?;
+    let path = Interpreter::find().map_err(Failure::input)?;
+    let base = Interpreter::recall(&path, found).map_err(Failure::input)?;
     let Some(metadata) = metadata else { return Ok(base) };
     let cache = environment::cache_dir().map_err(Failure::input)?;
     let request = environment::Request {
         base: &base,
         metadata: Some(&metadata),
         cache: &cache,
+        found,
     };
     let spinner = progress::Spinner::new();
     let prepared = environment::prepare(&request, &mut |step| {

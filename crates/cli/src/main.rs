@@ -9,6 +9,7 @@ mod failure;
 mod files;
 mod input;
 mod interrupt;
+mod kept;
 mod output;
 mod progress;
 mod risks;

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use callgate_rootfs::{BuildOptions, BuiltRoot, Identity, Plan, PlanError};
+use callgate_rootfs::{BuildOptions, BuiltRoot, Identity, Plan, PlanError, Wanted};
 use nix::unistd::{getegid, geteuid};
 use sha2::{Digest, Sha256};
 
@@ -76,8 +76,8 @@ pub(crate) fn prepare(run: &Run) -> Result<Prepared, Unready> {
                 _claim: claim,
             });
         }
-        Root::ForPython(interpreter) => Plan::for_python(interpreter, &identity),
-        Root::ForCommand(program) => Plan::for_command(program, &identity),
+        Root::ForPython(interpreter) => Plan::recall(&run.cache, Wanted::Python(interpreter), &identity),
+        Root::ForCommand(program) => Plan::recall(&run.cache, Wanted::Command(program), &identity),
     }
     .and_then(|mut plan| {
         if run.network == Network::Host {
@@ -87,6 +87,7 @@ pub(crate) fn prepare(run: &Run) -> Result<Prepared, Unready> {
     })
     .map_err(unplanned)?;
     let mut notes = plan.notes().to_vec();
+    notes.extend(run.cache.notes());
     notes.extend(
         plan.missing()
             .iter()

@@ -1,9 +1,11 @@
 //! Trace, derive, enforce, amend.
 
 use std::ffi::OsString;
+use std::sync::Arc;
 use std::time::Duration;
 
 use callgate_abi::{Arch, Site, Syscall};
+use callgate_cache::Cache;
 use callgate_dig::{DigError, Request, Target};
 use callgate_exec::{Input, Io, Outcome, Program, Root, Run, Status, TierChoice, Violation};
 use callgate_policy::{AmendError, CompileError, Derived, Policy};
@@ -37,6 +39,8 @@ pub struct Fit {
     /// Its runs have an empty input instead of ours, so that one can be compared with another and several
     /// can be made at the same time.
     pub no_input: bool,
+    /// What earlier runs found out about roots.
+    pub cache: Arc<Cache>,
 }
 
 /// What is told while it goes on. Every method has an empty default.
@@ -118,6 +122,7 @@ impl Fit {
             timeout: None,
             attempts: MOST_ATTEMPTS,
             no_input: false,
+            cache: Arc::default(),
         }
     }
 
@@ -207,6 +212,7 @@ impl Fit {
             timeout: self.timeout,
             io: Io::Capture,
             input: if self.no_input { Input::Empty } else { Input::Ours },
+            cache: self.cache.clone(),
             ..Run::new(program, root, filter)
         })
     }

@@ -12,8 +12,10 @@ mod tool;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+use callgate_cache::Cache;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+use nix::unistd::geteuid;
 
 pub use self::error::EnvironmentError;
 use self::record::Record;
@@ -30,6 +32,8 @@ pub struct Request<'a> {
     pub metadata: Option<&'a ScriptMetadata>,
     /// callgate's cache directory; [`cache_dir`] gives the usual one.
     pub cache: &'a Path,
+    /// What earlier runs found out about interpreters.
+    pub found: &'a Cache,
 }
 
 /// An interpreter that has what the script asks for.
@@ -69,12 +73,13 @@ pub enum Step<'a> {
     },
 }
 
-/// callgate's cache directory: `$XDG_CACHE_HOME/callgate`, or `~/.cache/callgate`.
+/// callgate's cache directory: `$XDG_CACHE_HOME/callgate`, or `~/.cache/callgate`, or for a superuser without either
+/// (a service) `/var/cache/callgate`.
 ///
 /// As the XDG base directory specification says, a relative `XDG_CACHE_HOME` is ignored.
 ///
 /// # Errors
-/// [`EnvironmentError::NoCache`] if neither variable names an absolute directory.
+/// [`EnvironmentError::NoCache`] for anybody else if neither variable names an absolute directory.
 pub fn cache_dir() -> Result<PathBuf, EnvironmentError> {
     let absolute = |name| {
         std::env::var_os(name)
@@ -83,6 +88,7 @@ pub fn cache_dir() -> Result<PathBuf, EnvironmentError> {
     };
     absolute("XDG_CACHE_HOME")
         .or_else(|| Some(absolute("HOME")?.join(".cache")))
+        .or_else(|| geteuid().is_root().then(|| PathBuf::from("/var/cache")))
         .map(|cache| cache.join("callgate"))
         .ok_or(EnvironmentError::NoCache)
 }
@@ -125,7 +131,7 @@ pub fn prepare(
     let found = Record::read(&path)?.filter(|record| record.same_request(&wanted));
     if let Some(record) = found {
         // If its interpreter no longer runs (the base was removed), it has to be built again.
-        if let Ok(interpreter) = Interpreter::inspect(&python_of(&path)) {
+        if let Ok(interpreter) = Interpreter::recall(&python_of(&path), request.found) {
             let packages = record.packages;
             return Ok(Environment {
                 interpreter,
@@ -151,7 +157,7 @@ pub fn prepare(
         tool: tool.kind(),
     });
     tool.install(&python_of(&path), &wanted.dependencies, &path, &lock)?;
-    let interpreter = Interpreter::inspect(&python_of(&path))?;
+    let interpreter = Interpreter::recall(&python_of(&path), request.found)?;
     let packages = tool::packages(&interpreter)?;
     wanted.complete(&packages, &path)?;
     Ok(Environment {

@@ -1,11 +1,14 @@
 //! A Python interpreter: where it is, what it is, where its library and its data are.
 
+use std::ffi::OsString;
 use std::fmt;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use callgate_cache::{Cache, saw_way};
 use serde::{Deserialize, Serialize};
 
 use crate::child;
@@ -22,6 +25,20 @@ const OLDEST: Version = Version {
 
 /// The program that describes its interpreter. It must compile under any Python 3.
 const SELF_PORTRAIT: &str = include_str!("interpreter/describe.py");
+
+/// What an interpreter sees of our variables when it describes itself: where it is looked for, where its shared
+/// objects and its certificates are, and its language.
+const VARIABLES: &[&str] = &[
+    "HOME",
+    "PATH",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "LD_LIBRARY_PATH",
+    "LD_PRELOAD",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
+];
 
 /// The version of an interpreter: `3.11.7`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -120,6 +137,14 @@ pub enum InterpreterError {
     },
 }
 
+/// What the interpreter says of itself, and of what that depends on.
+#[derive(Deserialize)]
+struct Portrait {
+    #[serde(flatten)]
+    interpreter: Interpreter,
+    rests_on: Vec<PathBuf>,
+}
+
 impl Interpreter {
     /// Asks the interpreter at `path` to describe itself: `path -I -B -c …`.
     ///
@@ -129,11 +154,59 @@ impl Interpreter {
     /// # Errors
     /// [`InterpreterError`] if it can't be started, hangs, isn't Python 3, or is older than 3.9.
     pub fn inspect(path: &Path) -> Result<Self, InterpreterError> {
+        Self::recall(path, &Cache::none())
+    }
+
+    /// As [`Interpreter::inspect`]; not asked again while nothing has changed that its description rests on: itself
+    /// and its shared objects, `pyvenv.cfg`, the modules that it loads, the directories on its path, the `.pth`
+    /// files in them and what these name. A script that starts an interpreter (as those of pyenv do) is
+    /// asked each time, for nobody knows what it goes by.
+    ///
+    /// # Errors
+    /// As for [`Interpreter::inspect`].
+    pub fn recall(path: &Path, cache: &Cache) -> Result<Self, InterpreterError> {
+        let run = |source| InterpreterError::Run {
+            path: path.to_owned(),
+            source,
+        };
+        let named = path.components().count() > 1 || path.is_absolute();
+        let program = match named {
+            true => std::path::absolute(path).map_err(run)?,
+            false => match which::which(path) {
+                Ok(found) => found,
+                Err(_) => return Err(run(io::ErrorKind::NotFound.into())),
+            },
+        };
+        if !is_elf(&program).map_err(run)? {
+            return Ok(Self::describe(&program, None)?.interpreter);
+        }
+        let variables: Vec<(&str, OsString)> = VARIABLES
+            .iter()
+            .filter_map(|name| Some((*name, std::env::var_os(name)?)))
+            .collect();
+        let key: Vec<_> = variables
+            .iter()
+            .map(|(name, value)| (name, value.to_string_lossy()))
+            .collect();
+        cache.recall("interpreter", &(&program, key), || {
+            let portrait = Self::describe(&program, Some(&variables))?;
+            saw_way(&program);
+            portrait.rests_on.iter().for_each(|path| saw_way(path));
+            Ok(portrait.interpreter)
+        })
+    }
+
+    /// Runs the program that describes its interpreter, with these variables or all of ours.
+    fn describe(path: &Path, variables: Option<&[(&str, OsString)]>) -> Result<Portrait, InterpreterError> {
         let path = path.to_owned();
-        let finished = match child::run_within(
-            Command::new(&path).args(["-I", "-B", "-c", SELF_PORTRAIT]),
-            PATIENCE,
-        ) {
+        let mut command = Command::new(&path);
+        command.args(["-I", "-B", "-c", SELF_PORTRAIT]);
+        if let Some(variables) = variables {
+            command
+                .env_clear()
+                .envs(variables.iter().map(|(name, value)| (name, value)));
+        }
+        let finished = match child::run_within(&mut command, PATIENCE) {
             Ok(finished) => finished,
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {
                 return Err(InterpreterError::TimedOut { path });
@@ -182,4 +255,11 @@ impl Interpreter {
     pub fn is_cpython(&self) -> bool {
         self.implementation == "cpython"
     }
+}
+
+/// Whether a program is one itself, and not a script that may start another one each time.
+fn is_elf(program: &Path) -> io::Result<bool> {
+    let mut start = Vec::new();
+    File::open(program)?.take(4).read_to_end(&mut start)?;
+    Ok(start == b"\x7fELF")
 }

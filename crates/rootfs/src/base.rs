@@ -38,11 +38,11 @@ impl Plan {
         plan.insert("/dev/shm", Entry::Tmp)?;
         plan.insert("/tmp", Entry::Tmp)?;
         plan.insert("/proc", Entry::Dir { mode: 0o555 })?;
-        for (path, text) in [
-            ("/etc/passwd", identity.passwd()),
-            ("/etc/group", identity.group()),
-            ("/etc/nsswitch.conf", NSSWITCH.to_owned()),
-        ] {
+        let names = identity.files();
+        for (path, text) in names
+            .into_iter()
+            .chain([("/etc/nsswitch.conf", NSSWITCH.to_owned())])
+        {
             plan.insert(
                 path,
                 Entry::Text {

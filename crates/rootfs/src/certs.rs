@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use callgate_cache::{Part, saw};
+
 use crate::error::PlanError;
 use crate::plan::Plan;
 
@@ -33,6 +35,7 @@ impl Plan {
 }
 
 fn links_into_stores(dir: &Path) -> bool {
+    saw(dir, Part::Whole);
     let Ok(entries) = dir.read_dir() else { return false };
     entries
         .flatten()

@@ -5,6 +5,8 @@ use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use callgate_cache::{Part, saw};
+
 use crate::elf::{Parsed, parse};
 use crate::error::PlanError;
 use crate::identity::Identity;
@@ -115,7 +117,10 @@ fn on_path(script: &Path, name: &str) -> Result<PathBuf, PlanError> {
     std::env::split_paths(&path)
         .filter(|dir| dir.is_absolute())
         .map(|dir| dir.join(name))
-        .find(|candidate| candidate.is_file())
+        .find(|candidate| {
+            saw(candidate, Part::Being);
+            candidate.is_file()
+        })
         .ok_or_else(|| PlanError::NoScriptInterpreter {
             script: script.to_owned(),
             name: name.to_owned(),

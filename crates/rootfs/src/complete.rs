@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use callgate_cache::{Part, saw};
+
 use crate::Entry;
 use crate::elf::{Needs, closure, parse_all};
 use crate::error::PlanError;
@@ -125,6 +127,7 @@ impl Plan {
     /// to a private key, and whoever plans the root may read it.
     fn add_target(&mut self, target: &Path) -> Result<Target, PlanError> {
         let real = on_host(target)?.real;
+        saw(&real, Part::Whole);
         let metadata = real.symlink_metadata().map_err(PlanError::io("reading", &real))?;
         let wanted = if metadata.is_dir() { 0o005 } else { 0o004 };
         if metadata.permissions().mode() & wanted != wanted {

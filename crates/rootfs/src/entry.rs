@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 /// What stands at one path of a root.
 ///
 /// Everything that comes from the host is read-only inside; only [`Entry::Tmp`] is writable.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Entry {
     /// A directory that holds other entries, with its permission bits.
     Dir {
@@ -68,7 +70,7 @@ impl Entry {
 }
 
 /// A character device that gives nothing of the host away. Numbers: Linux `Documentation/admin-guide/devices.txt`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Device {
     /// `/dev/null`
     Null,

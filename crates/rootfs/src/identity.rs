@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use serde::{Deserialize, Serialize};
+
 /// Who the sandboxed code is. Its name is `sandbox`, its home `/tmp`, the only directory it can write to.
 ///
 /// ```
@@ -10,7 +12,7 @@ use std::fmt::Write as _;
 /// let who = Identity { uid: 4242, gid: 4243 };
 /// assert!(who.passwd().contains("sandbox:x:4242:4243:sandbox:/tmp:"));
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// User id, as seen inside the root.
     pub uid: u32,
@@ -26,6 +28,11 @@ impl Identity {
     pub const NAME: &'static str = "sandbox";
     /// The home directory.
     pub const HOME: &'static str = "/tmp";
+
+    /// The files that name it, by their paths in a root.
+    pub(crate) fn files(&self) -> [(&'static str, String); 2] {
+        [("/etc/passwd", self.passwd()), ("/etc/group", self.group())]
+    }
 
     /// `/etc/passwd` with this user, root and nobody, so that `getpwuid` finds an answer (passwd(5)).
     pub fn passwd(&self) -> String {

@@ -43,6 +43,7 @@ mod materialise;
 mod network;
 mod plan;
 mod python;
+mod recall;
 mod resolve;
 mod scan;
 mod sys;
@@ -60,4 +61,5 @@ pub use materialise::{
 };
 pub use plan::Plan;
 pub use python::PythonInside;
+pub use recall::Wanted;
 pub use traced::TracedFrom;

@@ -6,6 +6,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
+use callgate_cache::{Part, saw};
+use serde::{Deserialize, Serialize};
+
 use crate::elf::Missing;
 use crate::error::PlanError;
 use crate::identity::Identity;
@@ -30,7 +33,7 @@ use crate::{Entry, PythonInside, TracedFrom};
 /// assert!(plan.insert("/lib/x", Entry::Tmp).is_err()); // behind a symlink
 /// # Ok::<(), callgate_rootfs::PlanError>(())
 /// ```
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     // Path's order compares components, so a parent comes right before its descendants.
     entries: BTreeMap<PathBuf, Entry>,
@@ -65,6 +68,10 @@ impl Plan {
     /// The entry at exactly this path.
     pub fn get(&self, path: impl AsRef<Path>) -> Option<&Entry> {
         self.entries.get(path.as_ref())
+    }
+
+    pub(crate) fn get_mut(&mut self, path: impl AsRef<Path>) -> Option<&mut Entry> {
+        self.entries.get_mut(path.as_ref())
     }
 
     /// How many entries there are.
@@ -236,7 +243,10 @@ impl Plan {
 
 /// Whether two paths of the host are one file.
 fn same_file(one: &Path, other: &Path) -> bool {
-    let id = |path: &Path| path.symlink_metadata().ok().map(|data| (data.dev(), data.ino()));
+    let id = |path: &Path| {
+        saw(path, Part::Being);
+        path.symlink_metadata().ok().map(|data| (data.dev(), data.ino()))
+    };
     one == other || (id(one).is_some() && id(one) == id(other))
 }
 

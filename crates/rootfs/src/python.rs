@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use callgate_cache::{Part, saw};
 use callgate_python::interpreter::Interpreter;
 use serde::{Deserialize, Serialize};
 
@@ -66,6 +67,7 @@ impl Plan {
             .collect();
         for name in ["site-packages", "dist-packages"] {
             let dir = library.join(name);
+            saw(&dir, Part::Being);
             let is_directory = dir.symlink_metadata().is_ok_and(|data| data.is_dir());
             if is_directory && !used.iter().any(|used| used.starts_with(&dir)) {
                 self.insert(&dir, Entry::Hidden)?;

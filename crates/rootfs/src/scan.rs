@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use callgate_cache::{Part, saw};
 use walkdir::{DirEntry, WalkDir};
 
 /// Which files may be ELF objects.
@@ -42,6 +43,7 @@ pub(crate) fn scan(
         let entry = match entry {
             Ok(entry) => entry,
             Err(error) => {
+                saw(error.path().unwrap_or(source), Part::Whole);
                 out.notes.push(format!(
                     "not everything below {} can be read: {error}",
                     inside.display()
@@ -50,6 +52,10 @@ pub(crate) fn scan(
             }
         };
         let kind = entry.file_type();
+        if kind.is_dir() {
+            // Its names, and what its links say, change with it.
+            saw(entry.path(), Part::Whole);
+        }
         if kind.is_symlink() {
             match entry.path().read_link() {
                 Ok(target) => out.links.push((seen_as(&entry), target)),

@@ -7,6 +7,8 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
+use callgate_cache::{Part, saw};
+
 /// What stands at one path, symlinks not followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Node {
@@ -66,11 +68,15 @@ impl View for HostView {
 /// What stands at a path of the host.
 pub(crate) fn node_at(path: &Path) -> io::Result<Option<Node>> {
     use io::ErrorKind::{NotADirectory, NotFound};
+    saw(path, Part::Being);
     let kind = match path.symlink_metadata() {
         Ok(metadata) => metadata.file_type(),
         Err(error) if matches!(error.kind(), NotFound | NotADirectory) => return Ok(None),
         Err(error) => return Err(error),
     };
+    if !kind.is_dir() {
+        saw(path, Part::Whole);
+    }
     Ok(Some(if kind.is_symlink() {
         Node::Symlink(path.read_link()?)
     } else if kind.is_dir() {
@@ -84,6 +90,7 @@ pub(crate) fn node_at(path: &Path) -> io::Result<Option<Node>> {
 
 /// The sorted names in a directory of the host; empty when it can't be read.
 pub(crate) fn names_in(dir: &Path) -> Vec<OsString> {
+    saw(dir, Part::Whole);
     let Ok(entries) = dir.read_dir() else {
         return Vec::new();
     };

@@ -13,7 +13,7 @@ use callgate_trace::{EndingKind, Merged, Trace};
 use crate::args::{DigArgs, DigCommand, RecordArgs, TraceOutput};
 use crate::failure::{BAD_INPUT, CANNOT, Failure};
 use crate::terminal::{DIM, YELLOW, escape};
-use crate::{input, interrupt, output};
+use crate::{input, interrupt, kept, output};
 
 pub(crate) fn run(args: &DigArgs) -> Result<u8, Failure> {
     match &args.command {
@@ -105,6 +105,7 @@ fn written(args: &RecordArgs, merged: &Merged) -> Result<u8, Failure> {
 fn target(args: &RecordArgs) -> Result<Target, Failure> {
     if let Some(path) = &args.probe {
         let script = input::script(path, &args.python)?;
+        kept::complain(&script.cache);
         return Ok(Target::Script {
             interpreter: Box::new(script.interpreter),
             code: script.code,

@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use callgate_abi::Arch;
+use callgate_cache::Cache;
 use callgate_exec::{Filtering, Input, Io, Lock, Program, Root, Run, Status, Word, run as run_it};
 use callgate_python::interpreter::Interpreter;
 
 use crate::args::{ExecArgs, LockArg, NetArg};
 use crate::commands::report;
 use crate::failure::{CANNOT, Failure};
-use crate::{files, input, interrupt, output};
+use crate::{files, input, interrupt, kept, output};
 
 /// The exit code of a run that went well whose files could not be written: they are the result.
 const FILES_LOST: u8 = 1;
@@ -30,7 +31,12 @@ pub(crate) fn run(args: &ExecArgs) -> Result<u8, Failure> {
     let env = input::variables(&args.env)?;
     let limits = args.limits.limits();
     let files = files::brought_in(&args.file, &limits)?;
-    let (program, root, from_stdin) = program(args)?;
+    let Asked {
+        program,
+        root,
+        cache,
+        from_stdin,
+    } = asked(args)?;
     let input = match (&args.stdin, from_stdin) {
         (Some(path), _) => Input::File(Arc::new(input::open(path, "--stdin")?)),
         (None, true) => Input::Empty,
@@ -50,6 +56,7 @@ pub(crate) fn run(args: &ExecArgs) -> Result<u8, Failure> {
         io: if args.json { Io::Capture } else { Io::Inherit },
         input,
         files,
+        cache,
         ..Run::new(program, root, filter)
     };
     match (args.lock, &request.program) {
@@ -100,8 +107,17 @@ pub(crate) fn run(args: &ExecArgs) -> Result<u8, Failure> {
     Ok(u8::try_from(outcome.exit_code).unwrap_or(CANNOT))
 }
 
-/// What is run, where, and whether its text came by standard input.
-fn program(args: &ExecArgs) -> Result<(Program, Root, bool), Failure> {
+/// What is run and where.
+struct Asked {
+    program: Program,
+    root: Root,
+    /// What earlier runs found out.
+    cache: Arc<Cache>,
+    /// Whether its text came by standard input.
+    from_stdin: bool,
+}
+
+fn asked(args: &ExecArgs) -> Result<Asked, Failure> {
     let script = match (&args.script, &args.code) {
         (Some(path), _) => Some((path.as_path(), None)),
         (None, Some(code)) => Some((Path::new("<code>"), Some(code.as_bytes().to_vec()))),
@@ -115,21 +131,28 @@ fn program(args: &ExecArgs) -> Result<(Program, Root, bool), Failure> {
         let argv = args.rest.clone();
         if let Some(dir) = &args.root {
             // What is there to be run is the root's business, not the host's.
-            return Ok((
-                Program::Command {
+            return Ok(Asked {
+                program: Program::Command {
                     program: PathBuf::from(name),
                     argv,
                 },
-                Root::Directory(dir.clone()),
-                false,
-            ));
+                root: Root::Directory(dir.clone()),
+                cache: Arc::default(),
+                from_stdin: false,
+            });
         }
         let program = input::program(name, NOT_FOUND)?;
-        let root = match python(&program) {
+        let cache = kept::open(&args.python.cache);
+        let root = match python(&program, &cache) {
             Some(interpreter) => Root::ForPython(Box::new(interpreter)),
             None => Root::ForCommand(program.clone()),
         };
-        return Ok((Program::Command { program, argv }, root, false));
+        return Ok(Asked {
+            program: Program::Command { program, argv },
+            root,
+            cache,
+            from_stdin: false,
+        });
     };
     if let Some(dir) = &args.root {
         let built = callgate_rootfs::open(dir).map_err(Failure::input)?;
@@ -149,7 +172,12 @@ fn program(args: &ExecArgs) -> Result<(Program, Root, bool), Failure> {
             name,
             args: args.rest.clone(),
         };
-        return Ok((program, Root::Directory(dir.clone()), from_stdin));
+        return Ok(Asked {
+            program,
+            root: Root::Directory(dir.clone()),
+            cache: Arc::default(),
+            from_stdin,
+        });
     }
     let script = match code {
         Some(code) => input::script_of(code, path.display().to_string(), &args.python)?,
@@ -161,18 +189,19 @@ fn program(args: &ExecArgs) -> Result<(Program, Root, bool), Failure> {
         name: script.name,
         args: args.rest.clone(),
     };
-    Ok((
+    Ok(Asked {
         program,
-        Root::ForPython(Box::new(script.interpreter)),
-        script.from_stdin,
-    ))
+        root: Root::ForPython(Box::new(script.interpreter)),
+        cache: script.cache,
+        from_stdin: script.from_stdin,
+    })
 }
 
 /// The interpreter that a command is, if it is one: it needs its library in the root.
-fn python(program: &Path) -> Option<Interpreter> {
+fn python(program: &Path, cache: &Cache) -> Option<Interpreter> {
     let name = program.file_name()?.to_string_lossy();
     if name.starts_with("python") {
-        Interpreter::inspect(program).ok()
+        Interpreter::recall(program, cache).ok()
     } else {
         None
     }

@@ -29,6 +29,7 @@ pub(crate) fn run(args: &FitArgs) -> Result<u8, Failure> {
         timeout: args.timeout,
         attempts: args.attempts,
         no_input: args.minimise,
+        cache: script.cache,
         ..Fit::new(script.interpreter, script.code, script.name)
     };
     let mut telling = Telling {

@@ -2,14 +2,17 @@
 
 use std::path::Path;
 
+use callgate_cache::Cache;
 use callgate_python::interpreter::Interpreter;
-use callgate_rootfs::{BuildOptions, Identity, Plan, Report, check_directory, check_plan, materialise};
+use callgate_rootfs::{
+    BuildOptions, Identity, Plan, Report, Wanted, check_directory, check_plan, materialise,
+};
 
 use crate::args::{NetArg, RootBuildArgs, RootCheckArgs};
 use crate::failure::{CANNOT, Failure};
 use crate::progress::Spinner;
 use crate::terminal::{DIM, GREEN, escape};
-use crate::{input, output, table};
+use crate::{input, kept, output, table};
 
 pub(crate) fn build(args: &RootBuildArgs) -> Result<u8, Failure> {
     let identity = Identity {
@@ -23,8 +26,8 @@ pub(crate) fn build(args: &RootBuildArgs) -> Result<u8, Failure> {
             plan.map_err(|error| Failure::input(format!("{}: {error}", path.display())))?
         }
         None => {
-            let interpreter = interpreter(args.script.as_deref(), args.python.as_deref())?;
-            Plan::for_python(&interpreter, &identity).map_err(Failure::input)?
+            let cache = kept::open(&args.cache);
+            planned(args.script.as_deref(), args.python.as_deref(), &cache, &identity)?
         }
     };
     if args.net == NetArg::Host {
@@ -63,12 +66,13 @@ pub(crate) fn check(args: &RootCheckArgs) -> Result<u8, Failure> {
     let report = match &args.dir {
         Some(dir) => check_directory(dir).map_err(Failure::input)?,
         None => {
-            let interpreter = interpreter(args.script.as_deref(), args.python.as_deref())?;
+            let cache = kept::open(&args.cache);
             let identity = Identity {
                 uid: 65_398,
                 gid: 65_398,
             };
-            check_plan(&Plan::for_python(&interpreter, &identity).map_err(Failure::input)?)
+            let plan = planned(args.script.as_deref(), args.python.as_deref(), &cache, &identity)?;
+            check_plan(&plan)
         }
     };
     if args.json {
@@ -79,12 +83,25 @@ pub(crate) fn check(args: &RootCheckArgs) -> Result<u8, Failure> {
     Ok(u8::from(!report.is_complete()))
 }
 
-fn interpreter(script: Option<&Path>, python: Option<&Path>) -> Result<Interpreter, Failure> {
+/// The plan for a script's interpreter, or for a given one.
+fn planned(
+    script: Option<&Path>,
+    python: Option<&Path>,
+    cache: &Cache,
+    identity: &Identity,
+) -> Result<Plan, Failure> {
+    let interpreter = interpreter(script, python, cache)?;
+    let plan = Plan::recall(cache, Wanted::Python(&interpreter), identity);
+    kept::complain(cache);
+    plan.map_err(Failure::input)
+}
+
+fn interpreter(script: Option<&Path>, python: Option<&Path>, cache: &Cache) -> Result<Interpreter, Failure> {
     match script {
-        None => input::interpreter(None, python),
+        None => input::interpreter(None, python, cache),
         Some(path) => {
             let (code, name) = input::bytes(path)?;
-            input::interpreter(Some((&code, &name)), None)
+            input::interpreter(Some((&code, &name)), None, cache)
         }
     }
 }

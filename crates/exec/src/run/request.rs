@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use callgate_abi::Filter;
 use serde::{Deserialize, Serialize};
+use callgate_cache::Cache;
 
 use super::program::{Program, Root};
 use crate::files::Files;
@@ -115,6 +116,8 @@ pub struct Run {
     pub files: Files,
     /// Where the files are brought that it leaves in its work directory.
     pub out: Option<Arc<OutDirectory>>,
+    /// What earlier runs found out about roots.
+    pub cache: Arc<Cache>,
 }
 
 /// The word that is left with a [`Stopper`](callgate_tracee::Stopper) when a run is ended from outside.
@@ -153,6 +156,7 @@ impl Run {
             input: Input::Ours,
             files: Files::default(),
             out: None,
+            cache: Arc::default(),
         }
     }
 }

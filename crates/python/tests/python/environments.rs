@@ -30,6 +30,7 @@ fn steps(
     let request = Request {
         base,
         metadata: Some(metadata),
+        found: &callgate_cache::Cache::none(),
         cache,
     };
     let result = prepare(&request, &mut |step| {
@@ -59,6 +60,7 @@ fn a_script_without_dependencies_runs_on_the_base_itself() {
             base: &base,
             metadata,
             cache: cache.path(),
+            found: &callgate_cache::Cache::none(),
         };
         let environment = prepare(&request, &mut |step| panic!("{step:?}")).unwrap();
         assert_eq!(

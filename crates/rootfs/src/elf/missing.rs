@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use walkdir::WalkDir;
 
 use crate::elf::cache::Cache;
@@ -12,7 +12,7 @@ use crate::elf::loader::CACHE;
 use crate::view::View;
 
 /// A name that an object asks for and the loader won't find.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Missing {
     /// The name in DT_NEEDED, e.g. `libgfortran.so.5`, or the path of a loader (PT_INTERP).
     pub soname: String,

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use callgate_cache::{Part, saw};
+
 use crate::elf::loader::{CACHE, Loader, usual_path};
 use crate::elf::object::{Machine, Object, Parsed, parse};
 use crate::resolve::Resolver;
@@ -68,6 +70,7 @@ impl<'v> Search<'v> {
     pub(crate) fn object(&mut self, path: &Path) -> Option<(PathBuf, Arc<Object>)> {
         let (real, open_at) = self.resolver.file(path)?;
         if !self.objects.contains_key(&real) {
+            saw(&open_at, Part::Whole);
             let object = self.judge(&real, parse(&open_at));
             self.objects.insert(real.clone(), object);
         }
@@ -172,6 +175,10 @@ impl<'v> Search<'v> {
 
 /// Reads many objects at once, each given by its path without symlinks and where this process can open it.
 pub(crate) fn parse_all<'v>(view: &'v dyn View, objects: &[(PathBuf, PathBuf)]) -> Search<'v> {
+    for (_, open_at) in objects {
+        // Here, as the threads are not watched.
+        saw(open_at, Part::Whole);
+    }
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     let share = objects.len().div_ceil(threads).max(1);
     let read = |part: &[(PathBuf, PathBuf)]| -> Vec<_> {

@@ -1,0 +1,56 @@
+//! Plans that are kept between runs: planning reads every object of an environment, and few runs change it.
+
+use std::path::Path;
+
+use callgate_cache::Cache;
+use callgate_python::interpreter::Interpreter;
+
+use crate::Entry;
+use crate::error::PlanError;
+use crate::identity::Identity;
+use crate::plan::Plan;
+
+/// What a root is wanted for.
+#[derive(Debug, Clone, Copy)]
+pub enum Wanted<'a> {
+    /// This interpreter: [`Plan::for_python`].
+    Python(&'a Interpreter),
+    /// This program, by its absolute path: [`Plan::for_command`].
+    Command(&'a Path),
+}
+
+impl Plan {
+    /// The root for what is wanted, as [`Plan::for_python`] or [`Plan::for_command`] plans it; from the cache if
+    /// nothing has changed of what was looked at then: each directory and each object of its trees, each name
+    /// on the way, and each that was looked for in vain.
+    ///
+    /// # Errors
+    /// Those of the two.
+    pub fn recall(cache: &Cache, wanted: Wanted<'_>, identity: &Identity) -> Result<Plan, PlanError> {
+        // HOME decides what would show too much, PATH what `#!/usr/bin/env` finds.
+        let variable = |name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+        let mut plan = match wanted {
+            Wanted::Python(interpreter) => {
+                cache.recall("python-root", &(interpreter, variable("HOME")), || {
+                    Plan::for_python(interpreter, identity)
+                })
+            }
+            Wanted::Command(program) => {
+                let key = (program, variable("HOME"), variable("PATH"));
+                cache.recall("command-root", &key, || Plan::for_command(program, identity))
+            }
+        }?;
+        plan.rename(*identity);
+        Ok(plan)
+    }
+
+    /// Gives the names in it to somebody else: each run has a uid of its own.
+    fn rename(&mut self, identity: Identity) {
+        for (path, text) in identity.files() {
+            if let Some(Entry::Text { bytes, .. }) = self.get_mut(path) {
+                *bytes = text.into_bytes();
+            }
+        }
+        self.identity = Some(identity);
+    }
+}
