@@ -17,7 +17,8 @@
 //!     Ok(std::fs::metadata("/etc/passwd")?.len())
 //! };
 //! let length = cache.recall("length", &"/etc/passwd", look)?;
-//! assert_eq!(cache.recall("length", &"/etc/passwd", || Err(std::io::Error::other("not asked again")))?, length);
+//! let again = || -> Result<u64, std::io::Error> { panic!("nothing has changed") };
+//! assert_eq!(cache.recall("length", &"/etc/passwd", again)?, length);
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!

@@ -19,6 +19,12 @@ pub enum Wanted<'a> {
     Command(&'a Path),
 }
 
+/// Whose names a plan has while it is kept.
+const NOBODY: Identity = Identity {
+    uid: 65_534,
+    gid: 65_534,
+};
+
 impl Plan {
     /// The root for what is wanted, as [`Plan::for_python`] or [`Plan::for_command`] plans it; from the cache if
     /// nothing has changed of what was looked at then: each directory and each object of its trees, each name
@@ -32,12 +38,12 @@ impl Plan {
         let mut plan = match wanted {
             Wanted::Python(interpreter) => {
                 cache.recall("python-root", &(interpreter, variable("HOME")), || {
-                    Plan::for_python(interpreter, identity)
+                    Plan::for_python(interpreter, &NOBODY)
                 })
             }
             Wanted::Command(program) => {
                 let key = (program, variable("HOME"), variable("PATH"));
-                cache.recall("command-root", &key, || Plan::for_command(program, identity))
+                cache.recall("command-root", &key, || Plan::for_command(program, &NOBODY))
             }
         }?;
         plan.rename(*identity);
