@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use callgate_cache::Cache;
 use callgate_exec::{Input, Io, Limits, Listener, Network, Outcome, Program, Root, Run, TierChoice, run};
 use callgate_python::interpreter::{Interpreter, InterpreterError};
 use callgate_tracee::Stopper;
@@ -28,6 +29,8 @@ pub struct Sandbox {
     pub limits: Limits,
     /// When it is stopped.
     pub timeout: Duration,
+    /// What earlier runs found out about interpreters and roots.
+    pub cache: Arc<Cache>,
 }
 
 /// What is different for code that may use the network, which is the host's.
@@ -49,7 +52,7 @@ pub(crate) struct Engine {
 impl Engine {
     /// Looks at the interpreter.
     pub(crate) fn new(sandbox: Sandbox) -> Result<Self, InterpreterError> {
-        let interpreter = Interpreter::inspect(&sandbox.python)?;
+        let interpreter = Interpreter::recall(&sandbox.python, &sandbox.cache)?;
         Ok(Self {
             sandbox,
             interpreter: RwLock::new(Arc::new(interpreter)),
@@ -63,7 +66,7 @@ impl Engine {
 
     /// Looks at the interpreter again: its packages may have changed.
     pub(crate) fn renew(&self) -> Result<(), InterpreterError> {
-        let seen = Arc::new(Interpreter::inspect(&self.sandbox.python)?);
+        let seen = Arc::new(Interpreter::recall(&self.sandbox.python, &self.sandbox.cache)?);
         *self.interpreter.write().unwrap_or_else(PoisonError::into_inner) = seen;
         Ok(())
     }
@@ -105,6 +108,7 @@ impl Engine {
             io: Io::Capture,
             listener,
             input: Input::Empty,
+            cache: Arc::clone(&self.sandbox.cache),
             ..Run::new(program, root, rules.filter.clone())
         };
         let mut outcome = run(&request, started);

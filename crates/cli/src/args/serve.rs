@@ -8,7 +8,7 @@ use callgate_exec::TierChoice;
 use clap::{Args, ValueEnum};
 
 use super::exec::{LimitArgs, size};
-use super::seconds;
+use super::{CacheArgs, seconds};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -68,6 +68,8 @@ pub(crate) struct ServeArgs {
     /// How long a client may take for its request's head, its body, and each step of taking the answer
     #[arg(long, value_name = "S", default_value = "30", value_parser = seconds)]
     pub(crate) patience: Duration,
+    #[command(flatten)]
+    pub(crate) cache: CacheArgs,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
 }

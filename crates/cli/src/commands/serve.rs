@@ -14,7 +14,7 @@ use tracing::{info, warn};
 
 use crate::args::{LogForm, ServeArgs};
 use crate::failure::{CANNOT, Failure};
-use crate::input;
+use crate::{input, kept};
 
 /// Where dify-sandbox has its configuration, below the directory that it is started in.
 const CONFIG: &str = "conf/config.yaml";
@@ -115,6 +115,7 @@ fn settings(args: &ServeArgs, config: &Config) -> Result<Settings, Failure> {
             .timeout
             .or(config.worker_timeout)
             .unwrap_or(Duration::from_secs(5)),
+        cache: kept::open(&args.cache),
     };
     Ok(Settings {
         listen,

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use callgate_abi::Filter;
-use serde::{Deserialize, Serialize};
 use callgate_cache::Cache;
+use serde::{Deserialize, Serialize};
 
 use super::program::{Program, Root};
 use crate::files::Files;
