@@ -12,6 +12,7 @@
 //! - [`limits`]: what a run may use, how it is told that it used it up, and what it is without a cgroup;
 //! - [`abuse`]: hostile programs, each with its safe outcome, at every tier ([`places`]);
 //! - [`leaks`]: many runs in a row and side by side leave nothing, and what a killed one left is swept;
+//! - [`leftovers`]: what an earlier run left is in nobody's way;
 //! - [`python`]: the standard library under the shipped policy `python`;
 //! - [`tiers`]: the isolation layers, by privilege.
 
@@ -20,6 +21,7 @@ mod explain;
 mod inputs;
 mod leaks;
 mod learn;
+mod leftovers;
 mod lifetime;
 mod limits;
 mod lock;

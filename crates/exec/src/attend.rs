@@ -14,6 +14,7 @@ use nix::sys::wait::waitpid;
 use crate::cgroup::CpuClock;
 use crate::outcome::SetUpFailure;
 use crate::run::{Program, Run, Word, system};
+use crate::setup::explain;
 use crate::supervise::{Seen, Watch, WatchError};
 use crate::tier::Tier;
 
@@ -107,10 +108,13 @@ pub(crate) fn attend(
     let mut tracer = match Tracer::seize(init.as_raw(), Options::SUPERVISE) {
         Ok(tracer) => tracer,
         Err(error) => {
-            // It waits for a word from us, and ends without one.
-            drop(process);
+            // It waits for a word from us, and ends without one. If it has ended before, it says why.
+            let reports = process.reports();
             let _ = waitpid(init, None);
-            return Err(tracing(&error));
+            return Err(match reports.ok().and_then(|reports| reports.failure) {
+                Some(failure) => explain(&failure),
+                None => tracing(&error),
+            });
         }
     };
     let mapped = match tier {

@@ -4,62 +4,64 @@
 //! and semaphores are files in `/dev/shm`, a scratch directory of the root.
 
 use std::io;
-use std::thread;
 
+use callgate_launch::{IpcKind, Launch, Step};
 use nix::errno::Errno;
+use nix::sys::wait::waitpid;
 
-use crate::sys;
-
-/// The kinds of object (proc_sysvipc(5)).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// Shared memory.
-    Memory,
-    /// Semaphores.
-    Semaphores,
-    /// Message queues.
-    Messages,
-}
-
-impl Kind {
-    const ALL: [(Self, &'static str); 3] = [
-        (Self::Memory, "/proc/sysvipc/shm"),
-        (Self::Semaphores, "/proc/sysvipc/sem"),
-        (Self::Messages, "/proc/sysvipc/msg"),
-    ];
-}
+/// Where the objects of each kind are listed (proc_sysvipc(5)).
+const LISTS: [(IpcKind, &str); 3] = [
+    (IpcKind::Memory, "/proc/sysvipc/shm"),
+    (IpcKind::Semaphores, "/proc/sysvipc/sem"),
+    (IpcKind::Messages, "/proc/sysvipc/msg"),
+];
 
 /// Removes every object that this uid owns or has made. Nobody else may use the uid.
 pub(crate) fn sweep(uid: u32) -> io::Result<()> {
     let mut found = Vec::new();
-    for (kind, list) in Kind::ALL {
+    for (kind, list) in LISTS {
         match std::fs::read_to_string(list) {
-            Ok(text) => found.extend(owned(&text, uid).into_iter().map(|id| (kind, id))),
+            Ok(text) => {
+                found.extend(
+                    owned(&text, uid)
+                        .into_iter()
+                        .map(|id| Step::RemoveIpc { kind, id }),
+                );
+            }
             // A kernel without System V IPC.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
     }
     if found.is_empty() {
-        return Ok(());
-    }
-    // By a thread that has become that uid, for its owner may remove an object and we may lack
-    // CAP_SYS_ADMIN. The thread's uid ends with it.
-    let remove = move || {
-        sys::become_uid(uid)?;
-        for (kind, id) in found {
-            match sys::remove_ipc(kind, id) {
-                Ok(()) | Err(Errno::EINVAL | Errno::EIDRM) => {}
-                Err(errno) => return Err(errno),
-            }
-        }
         Ok(())
-    };
-    let thread = thread::Builder::new().spawn(remove)?;
-    let done = thread
-        .join()
-        .map_err(|_| io::Error::other("the thread that removes them panicked"))?;
-    done.map_err(io::Error::from)
+    } else {
+        as_user(uid, found)
+    }
+}
+
+/// Runs steps as another user: who owns an object may remove it, and we may lack CAP_SYS_ADMIN.
+///
+/// In a process and not in a thread: whoever changes its uid makes its whole process undumpable
+/// (PR_SET_DUMPABLE, prctl(2)), and what that forks as well. We could not attach to a run then.
+fn as_user(uid: u32, steps: Vec<Step>) -> io::Result<()> {
+    // A directory can't be executed: when the exec is what fails, all before it went well.
+    let none: [&str; 0] = [];
+    let mut started = Launch::new("/", none, none)
+        .map(|launch| launch.step(Step::Uid(uid)).steps(steps))
+        .and_then(Launch::start)
+        .map_err(io::Error::other)?;
+    let pid = started.pid();
+    started.go()?;
+    waitpid(pid, None)?;
+    match started.reports()?.failure {
+        Some(failure) if failure.exec => Ok(()),
+        Some(failure) => {
+            let errno = Errno::from_raw(failure.errno);
+            Err(io::Error::other(format!("{}: {errno}", failure.step)))
+        }
+        None => Err(io::Error::other("the process that removes them was killed")),
+    }
 }
 
 /// The ids of the objects in a list that a uid owns or has made.

@@ -6,8 +6,6 @@ use std::ptr;
 
 use nix::errno::Errno;
 
-use crate::ipc::Kind;
-
 /// `landlock_create_ruleset` with `LANDLOCK_CREATE_RULESET_VERSION`: the kernel's Landlock version.
 pub(crate) fn landlock_version() -> nix::Result<i32> {
     const LANDLOCK_CREATE_RULESET_VERSION: u32 = 1;
@@ -70,24 +68,4 @@ pub(crate) fn listen() -> nix::Result<bool> {
         Err(Errno::EBUSY) => Ok(false),
         Err(errno) => Err(errno),
     }
-}
-
-/// Makes the calling thread, and no other, another user (setresuid(2), the raw call).
-pub(crate) fn become_uid(uid: u32) -> nix::Result<()> {
-    let uid = libc::c_long::from(uid);
-    // SAFETY: plain numbers; libc's wrapper would change every thread of ours.
-    Errno::result(unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) }).map(drop)
-}
-
-/// Removes a System V IPC object (`IPC_RMID`).
-pub(crate) fn remove_ipc(kind: Kind, id: i32) -> nix::Result<()> {
-    // SAFETY: for IPC_RMID no argument is looked at besides the id.
-    let result = unsafe {
-        match kind {
-            Kind::Memory => libc::shmctl(id, libc::IPC_RMID, ptr::null_mut()),
-            Kind::Semaphores => libc::semctl(id, 0, libc::IPC_RMID),
-            Kind::Messages => libc::msgctl(id, libc::IPC_RMID, ptr::null_mut()),
-        }
-    };
-    Errno::result(result).map(drop)
 }

@@ -39,4 +39,4 @@ pub use calls::{Call, Memory};
 pub use launch::{Init, Launch, LaunchError, Started};
 pub use memory_file::memory_file;
 pub use report::{Failure, Reports, Usage};
-pub use step::Step;
+pub use step::{IpcKind, Step};

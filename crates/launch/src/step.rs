@@ -150,8 +150,26 @@ pub enum Step {
         /// The ruleset.
         ruleset: RawFd,
     },
+    /// Removes a System V IPC object (`IPC_RMID`); one that is gone already is no error.
+    RemoveIpc {
+        /// Which kind.
+        kind: IpcKind,
+        /// Its id.
+        id: i32,
+    },
     /// `seccomp(2)` with `SECCOMP_SET_MODE_FILTER`.
     Seccomp(Filter),
+}
+
+/// The kinds of System V IPC object (sysvipc(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IpcKind {
+    /// Shared memory.
+    Memory,
+    /// Semaphores.
+    Semaphores,
+    /// Message queues.
+    Messages,
 }
 
 impl Step {
@@ -186,6 +204,11 @@ impl Step {
             Self::NoNewPrivs => "prctl(PR_SET_NO_NEW_PRIVS)",
             Self::LandlockAllow { .. } => "landlock_add_rule",
             Self::LandlockEnforce { .. } => "landlock_restrict_self",
+            Self::RemoveIpc { kind, .. } => match kind {
+                IpcKind::Memory => "shmctl",
+                IpcKind::Semaphores => "semctl",
+                IpcKind::Messages => "msgctl",
+            },
             Self::Seccomp(_) => "seccomp",
         }
     }
@@ -225,6 +248,7 @@ impl Step {
             | Self::JoinCgroup { path, .. }
             | Self::PivotRoot { new: path, .. } => Some(text(path)),
             Self::Gid(id) | Self::Uid(id) => Some(id.to_string()),
+            Self::RemoveIpc { id, .. } => Some(id.to_string()),
             Self::Hostname(name) => Some(text(name)),
             _ => None,
         }

@@ -5,7 +5,7 @@ use std::os::fd::RawFd;
 use std::ptr;
 
 use super::errno;
-use crate::step::Step;
+use crate::step::{IpcKind, Step};
 
 /// 0 or more is success; else the errno.
 fn checked(result: c_long) -> Result<c_long, i32> {
@@ -212,6 +212,18 @@ pub(super) fn run(step: &Step, pipe: RawFd) -> Result<(), i32> {
                     c_long::from(*ruleset),
                     0,
                 ))?;
+            }
+            Step::RemoveIpc { kind, id } => {
+                // For IPC_RMID no argument is looked at besides the id.
+                let removed = checked(c_long::from(match kind {
+                    IpcKind::Memory => libc::shmctl(*id, libc::IPC_RMID, ptr::null_mut()),
+                    IpcKind::Semaphores => libc::semctl(*id, 0, libc::IPC_RMID),
+                    IpcKind::Messages => libc::msgctl(*id, libc::IPC_RMID, ptr::null_mut()),
+                }));
+                match removed {
+                    Ok(_) | Err(libc::EINVAL | libc::EIDRM) => {}
+                    Err(errno) => return Err(errno),
+                }
             }
             Step::Seccomp(filter) => {
                 // An Instruction has the layout of a sock_filter but not its promise: copied on the stack.
