@@ -14,11 +14,12 @@
 //! - [`leaks`]: many runs in a row and side by side leave nothing, and what a killed one left is swept;
 //! - [`leftovers`]: what an earlier run left is in nobody's way;
 //! - [`python`]: the standard library under the shipped policy `python`;
-//! - [`tiers`]: the isolation layers, by privilege.
+//! - [`tiers`]: the isolation layers, by privilege; [`landlock`]: the tier without namespaces.
 
 mod abuse;
 mod explain;
 mod inputs;
+mod landlock;
 mod leaks;
 mod learn;
 mod leftovers;

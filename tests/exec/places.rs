@@ -1,13 +1,16 @@
-//! Where code is run at each tier: as root, with what a plain container has, as an ordinary user.
+//! Where code is run at each tier: as root, with what a plain container has, as an ordinary
+//! user with namespaces and without.
 
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
 
 use super::{feed, interpreter, outcome_of};
-use crate::support::{CALLGATE, available, callgate, root, scratch, tool};
+use crate::support::sys::refuse_user_namespaces;
+use crate::support::{CALLGATE, available, callgate, expect, root, scratch, tool};
 
 /// The capabilities of a plain `docker run`.
 pub const DOCKER: &str = "-all,+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,+net_bind_service,\
@@ -35,6 +38,7 @@ pub fn confined(capabilities: &str, flags: &[&str], code: &str) -> Output {
 pub struct Ordinary {
     dir: tempfile::TempDir,
     callgate: PathBuf,
+    uid: u32,
 }
 
 /// Whom nobody else is.
@@ -42,14 +46,26 @@ pub const UID: u32 = 61_234;
 
 impl Ordinary {
     pub fn new() -> Self {
+        Self::with(UID)
+    }
+
+    /// A user who has no processes but those of one test.
+    pub fn alone() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        Self::with(100_000 + std::process::id() % 30_000 * 32 + NEXT.fetch_add(1, Ordering::SeqCst) % 32)
+    }
+
+    fn with(uid: u32) -> Self {
         let dir = scratch();
         std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
         let callgate = dir.path().join("callgate");
-        std::fs::copy(CALLGATE, &callgate).unwrap();
+        // By another process: a descriptor of ours that is open for writing could be held by what another test
+        // is just starting, and the copy could not be executed (ETXTBSY).
+        expect(0, Command::new("cp").arg(CALLGATE).arg(&callgate));
         let home = dir.path().join("home");
         std::fs::create_dir(&home).unwrap();
-        chown(&home, Some(UID), Some(UID)).unwrap();
-        Self { dir, callgate }
+        chown(&home, Some(uid), Some(uid)).unwrap();
+        Self { dir, callgate, uid }
     }
 
     /// A directory that it may read.
@@ -57,10 +73,19 @@ impl Ordinary {
         self.dir.path()
     }
 
+    /// Its own directory.
+    pub fn home(&self) -> PathBuf {
+        self.dir.path().join("home")
+    }
+
+    pub fn uid(&self) -> u32 {
+        self.uid
+    }
+
     /// `callgate exec --json FLAGS… -` as this user.
     pub fn command(&self, flags: &[&str]) -> Command {
-        let id = UID.to_string();
-        let home = self.dir.path().join("home");
+        let id = self.uid.to_string();
+        let home = self.home();
         let mut command = Command::new("setpriv");
         command
             .args(["--reuid", &id, "--regid", &id, "--clear-groups"])
@@ -87,10 +112,12 @@ pub enum Place {
     Container,
     /// An ordinary user.
     Unprivileged(Ordinary),
+    /// An ordinary user who is refused namespaces.
+    Landlock(Ordinary),
 }
 
 impl Place {
-    /// Every tier; none where this machine can't be all three places.
+    /// Every tier; none where this machine can't be all of these places.
     pub fn all() -> Vec<Self> {
         let needs = root()
             .and_then(|()| tool("setpriv"))
@@ -98,7 +125,12 @@ impl Place {
         if !available("root", needs) {
             return Vec::new();
         }
-        vec![Self::Full, Self::Container, Self::Unprivileged(Ordinary::new())]
+        vec![
+            Self::Full,
+            Self::Container,
+            Self::Unprivileged(Ordinary::new()),
+            Self::Landlock(Ordinary::alone()),
+        ]
     }
 
     pub fn tier(&self) -> &'static str {
@@ -106,6 +138,15 @@ impl Place {
             Self::Full => "full",
             Self::Container => "container",
             Self::Unprivileged(_) => "unprivileged",
+            Self::Landlock(_) => "landlock",
+        }
+    }
+
+    /// The uid of who asks.
+    pub fn owner(&self) -> u32 {
+        match self {
+            Self::Full | Self::Container => 0,
+            Self::Unprivileged(user) | Self::Landlock(user) => user.uid(),
         }
     }
 
@@ -139,6 +180,11 @@ impl Place {
                 command
             }
             Self::Unprivileged(user) => user.command(&flags),
+            Self::Landlock(user) => {
+                let mut command = user.command(&flags);
+                refuse_user_namespaces(&mut command);
+                command
+            }
         }
     }
 

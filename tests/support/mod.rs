@@ -48,6 +48,23 @@ pub fn probes() -> Vec<PathBuf> {
     all
 }
 
+/// The text of every Rust file below a directory, fuzzing aside.
+pub fn sources(dir: &Path) -> String {
+    let mut text = String::new();
+    let mut left = vec![dir.to_owned()];
+    while let Some(dir) = left.pop() {
+        for entry in std::fs::read_dir(&dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && path.file_name() != Some(OsStr::new("target")) {
+                left.push(path);
+            } else if path.extension() == Some(OsStr::new("rs")) {
+                text.push_str(&std::fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+    text
+}
+
 /// A fresh directory.
 pub fn scratch() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()

@@ -43,6 +43,35 @@ pub fn refuse(command: &mut Command, refusal: &Refusal<'_>) {
     }
     program.push(line(RETURN, 0, libc::SECCOMP_RET_ERRNO | refusal.errno as u32));
     program.push(line(RETURN, 0, libc::SECCOMP_RET_ALLOW));
+    load(command, program);
+}
+
+/// Runs the command under a filter that refuses new user namespaces, as a host does that has them switched
+/// off (`user.max_user_namespaces=0`), or an outer sandbox. Loaded by a superuser, as that of [`refuse`].
+pub fn refuse_user_namespaces(command: &mut Command) {
+    const LOAD: u16 = 0x20;
+    const EQUAL: u16 = 0x15;
+    const HAS: u16 = 0x45;
+    const RETURN: u16 = 0x06;
+    let line = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
+    let refused = libc::SECCOMP_RET_ERRNO | libc::EPERM as u32;
+    let program = vec![
+        line(LOAD, 0, 0, 0),
+        // Its flags can't be seen.
+        line(EQUAL, 0, 1, libc::SYS_clone3 as u32),
+        line(RETURN, 0, 0, libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32),
+        line(EQUAL, 1, 0, libc::SYS_clone as u32),
+        line(EQUAL, 0, 3, libc::SYS_unshare as u32),
+        line(LOAD, 0, 0, 16),
+        line(HAS, 0, 1, libc::CLONE_NEWUSER as u32),
+        line(RETURN, 0, 0, refused),
+        line(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    load(command, program);
+}
+
+/// Has the command load this filter before it begins.
+fn load(command: &mut Command, program: Vec<libc::sock_filter>) {
     // SAFETY: the closure makes one system call on memory that it owns; nothing is allocated.
     unsafe {
         command.pre_exec(move || {

@@ -109,7 +109,7 @@ pub(crate) struct FitArgs {
     /// Where the policy and the trace are written
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub(crate) out_dir: PathBuf,
-    /// The isolation that the run must have: auto, full, container or unprivileged
+    /// The isolation that the run must have: auto, full, container, unprivileged or landlock
     #[arg(long, value_name = "TIER", default_value = "auto")]
     pub(crate) tier: TierChoice,
     /// Stop the trace and each run after this many seconds

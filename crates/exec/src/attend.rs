@@ -119,7 +119,7 @@ pub(crate) fn attend(
     };
     let mapped = match tier {
         Tier::Unprivileged => map_ids(init.as_raw()),
-        Tier::Full | Tier::Container => Ok(()),
+        Tier::Full | Tier::Container | Tier::Landlock => Ok(()),
     };
     // An init that is gone already says so in its report; one without its ids gets no word, and ends.
     let process = match &mapped {
@@ -159,6 +159,12 @@ pub(crate) fn attend(
         (filter, run.filtering),
         &mut on_command,
     );
+    // Elsewhere the init does it, in its pid namespace or among its uid's processes.
+    let watch = if tier == Tier::Landlock {
+        watch.ending_the_rest()
+    } else {
+        watch
+    };
     let seen = watch.follow(&mut tracer).map_err(|e| tracing(&e))?;
     drop(done);
     mapped.map_err(system("writing uid_map"))?;

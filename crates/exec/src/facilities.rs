@@ -74,10 +74,24 @@ pub(crate) fn trial(tier: Tier) -> Result<(), Refusal> {
             }
             Ok(())
         }
-        Tier::Unprivileged if root => Err(Refusal(
+        Tier::Unprivileged | Tier::Landlock if root => Err(Refusal(
             "is for ordinary users, and this is a superuser".to_owned(),
         )),
         Tier::Unprivileged => try_namespaces(flags(tier)),
+        // Before, whoever may write to a file could truncate it (landlock(7), LANDLOCK_ACCESS_FS_TRUNCATE).
+        Tier::Landlock => match landlock::version() {
+            Ok(Some(3..)) => Ok(()),
+            Ok(Some(version)) => Err(Refusal(format!(
+                "needs Landlock ABI 3 (Linux 6.2), and this is ABI {version}"
+            ))),
+            Ok(None) => Err(Refusal(
+                "needs Landlock, which this kernel lacks or has not enabled (boot with lsm=landlock,…)"
+                    .to_owned(),
+            )),
+            Err(errno) => Err(Refusal(format!(
+                "Landlock is refused by an outer sandbox: {errno}"
+            ))),
+        },
     }
 }
 
@@ -157,13 +171,17 @@ pub fn survey() -> Vec<Facility> {
         let found = match (trial(tier), tier, &no_cgroup) {
             (Err(refusal), _, _) => Err(refusal.to_string()),
             (Ok(()), Tier::Full, Some(why)) => Err(format!("all but its cgroup: {why}")),
+            (Ok(()), Tier::Landlock, _) => Ok("works, without namespaces and a root of its own".to_owned()),
             (Ok(()), _, _) => Ok("works".to_owned()),
         };
         let cost = match tier {
             Tier::Full if no_cgroup.is_some() => "`--tier full` fails; `auto` does without and says so",
             Tier::Full => "runs share more with the host: `auto` takes the next tier",
             Tier::Container => "no fallback where namespaces are refused",
-            Tier::Unprivileged => "ordinary users can't run code here",
+            Tier::Unprivileged => {
+                "ordinary users share more with the host: `auto` takes tier landlock for them"
+            }
+            Tier::Landlock => "ordinary users who are refused namespaces can't run code here",
         };
         all.push(Facility::new(&format!("tier {tier}"), found, cost));
     }

@@ -11,8 +11,10 @@ use nix::unistd::{getegid, geteuid};
 use sha2::{Digest, Sha256};
 
 use crate::facilities;
+use crate::host;
 use crate::ipc;
 use crate::outcome::{SetUpFailure, Unready, causes};
+use crate::private::Private;
 use crate::run::{Network, Root, Run};
 use crate::scratch;
 use crate::setup::Ground;
@@ -31,13 +33,13 @@ pub(crate) struct Prepared {
 
 /// Chooses the tier, claims a uid, plans or opens the root.
 pub(crate) fn prepare(run: &Run) -> Result<Prepared, Unready> {
-    let tier = choose(run.tier)?;
+    let (tier, refused) = choose(run.tier)?;
     let built = match &run.root {
         Root::Directory(dir) => Some(callgate_rootfs::open(dir).map_err(failed("root"))?),
         Root::ForPython(_) | Root::ForCommand(_) => None,
     };
     let claim = match (tier, &built) {
-        (Tier::Unprivileged, _) => None,
+        (Tier::Unprivileged | Tier::Landlock, _) => None,
         // The uid is written in the root's passwd; runs in one directory take turns, as they share
         // its scratch directory where there are no mounts.
         (_, Some(built)) => Some(Claim::wait_for(identity_of(built)?.uid).map_err(failed("uid"))?),
@@ -61,6 +63,16 @@ pub(crate) fn prepare(run: &Run) -> Result<Prepared, Unready> {
         ipc::sweep(identity.uid).map_err(failed("removing IPC objects"))?;
     }
     let plan = match &run.root {
+        Root::Directory(dir) if tier == Tier::Landlock => {
+            return Err(SetUpFailure {
+                step: "root".to_owned(),
+                error: format!("{} can't become the root at tier landlock", dir.display()),
+                advice: Some(
+                    "run without --root: the code gets what it needs at the host's own paths".to_owned(),
+                ),
+            }
+            .into());
+        }
         Root::Directory(dir) => {
             let dir = dir.canonicalize().map_err(failed("root"))?;
             if tier == Tier::Container {
@@ -103,6 +115,14 @@ pub(crate) fn prepare(run: &Run) -> Result<Prepared, Unready> {
     let ground = match tier {
         Tier::Container => Ground::Directory(materialised(&plan, &mut notes)?),
         Tier::Full | Tier::Unprivileged => Ground::Planned(Box::new(plan)),
+        Tier::Landlock => {
+            if !refused.is_empty() {
+                notes.push(format!("higher tiers can't be had here ({})", refused.join("; ")));
+            }
+            let scratch = Private::new(&std::env::temp_dir()).map_err(failed("scratch directory"))?;
+            let reachable = host::reachable(&plan, scratch.path(), run.network).map_err(failed("root"))?;
+            Ground::Host { reachable, scratch }
+        }
     };
     Ok(Prepared {
         tier,
@@ -123,6 +143,12 @@ pub(crate) fn tidy(ground: &Ground, uid: u32) -> Vec<String> {
                 "what it left in its scratch directories is still there: {error}"
             ));
         }
+    }
+    if let Ground::Host { scratch, .. } = ground {
+        if let Err(error) = scratch.remove() {
+            notes.push(format!("its scratch directory is still there: {error}"));
+        }
+        return notes;
     }
     if let Err(error) = ipc::sweep(uid) {
         notes.push(format!("its IPC objects are still there: {error}"));
@@ -204,8 +230,8 @@ fn alone(uid: u32) -> Result<(), SetUpFailure> {
 /// The uid of runs in materialised roots, which have it in their passwd.
 const CONTAINER_UID: u32 = 65_399;
 
-/// The tier that is asked for, if it works here; else why not.
-fn choose(choice: TierChoice) -> Result<Tier, SetUpFailure> {
+/// The tier that is asked for, if it works here, and why higher ones do not; else why not.
+fn choose(choice: TierChoice) -> Result<(Tier, Vec<String>), SetUpFailure> {
     let mut reasons = Vec::new();
     let candidates = match choice {
         TierChoice::Exactly(tier) => vec![tier],
@@ -213,14 +239,19 @@ fn choose(choice: TierChoice) -> Result<Tier, SetUpFailure> {
     };
     for tier in candidates {
         match facilities::trial(tier) {
-            Ok(()) => return Ok(tier),
+            Ok(()) => return Ok((tier, reasons)),
             Err(reason) => reasons.push(format!("{tier}: {reason}")),
         }
     }
     Err(SetUpFailure {
         step: "tier".to_owned(),
         error: reasons.join("; "),
-        advice: Some("`callgate doctor` lists what is missing and what it costs".to_owned()),
+        advice: Some(match choice {
+            TierChoice::Exactly(Tier::Unprivileged) => {
+                "`callgate doctor` lists what is missing; --tier landlock does without namespaces".to_owned()
+            }
+            _ => "`callgate doctor` lists what is missing and what it costs".to_owned(),
+        }),
     })
 }
 

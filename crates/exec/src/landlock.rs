@@ -1,14 +1,16 @@
 //! The Landlock layer: what may be read, written and connected to, whatever the mounts say.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use callgate_launch::Step;
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetError, Scope,
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetError,
+    Scope,
 };
 use nix::errno::Errno;
 
+use crate::host::Reach;
 use crate::run::Network;
 use crate::setup::path;
 use crate::sys;
@@ -72,6 +74,11 @@ impl Layer {
         }))
     }
 
+    /// The kernel's Landlock version.
+    pub(crate) fn version(&self) -> i32 {
+        self.version
+    }
+
     /// The layer's name, with the version that is in force.
     pub(crate) fn name(&self) -> String {
         let open = if self.tcp || self.version < 4 {
@@ -87,6 +94,35 @@ impl Layer {
         self.version >= 6
     }
 
+    /// The steps that allow what is said of paths of the host, and then enforce it.
+    pub(crate) fn host_steps(&self, reachable: &[(PathBuf, Reach)]) -> Vec<Step> {
+        let ruleset = self.fd.as_raw_fd();
+        let allow = |(at, reach): &(PathBuf, Reach)| Step::LandlockAllow {
+            ruleset,
+            path: path(at),
+            access: match reach {
+                Reach::Tree => AccessFs::from_read(self.abi),
+                Reach::Listing => AccessFs::ReadDir.into(),
+                Reach::File => AccessFs::ReadFile | AccessFs::Execute,
+                Reach::Device => self.device(),
+                Reach::Scratch => self.scratch(),
+            }
+            .bits(),
+        };
+        let mut steps: Vec<Step> = reachable.iter().map(allow).collect();
+        steps.push(Step::LandlockEnforce { ruleset });
+        steps
+    }
+
+    /// Not devices, and no device ioctls: what a scratch directory is for.
+    fn scratch(&self) -> BitFlags<AccessFs> {
+        AccessFs::from_all(self.abi) & !(AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::IoctlDev)
+    }
+
+    fn device(&self) -> BitFlags<AccessFs> {
+        AccessFs::from_file(self.abi) & !(AccessFs::Execute | AccessFs::Truncate)
+    }
+
     /// The steps that allow reading everywhere, writing in the scratch directories and to the devices,
     /// and then enforce all of it. Paths are as seen in the root.
     pub(crate) fn steps(&self, scratch: &[&Path], devices: &[&Path]) -> Vec<Step> {
@@ -97,13 +133,9 @@ impl Layer {
             access,
         };
         let read = AccessFs::from_read(self.abi);
-        // Not devices, and no device ioctls: what a scratch directory is for.
-        let write = AccessFs::from_all(self.abi)
-            & !(AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::IoctlDev | AccessFs::Execute);
-        let device = AccessFs::from_file(self.abi) & !(AccessFs::Execute | AccessFs::Truncate);
         let mut steps = vec![allow(Path::new("/"), read.bits())];
-        steps.extend(scratch.iter().map(|at| allow(at, (write | read).bits())));
-        steps.extend(devices.iter().map(|at| allow(at, device.bits())));
+        steps.extend(scratch.iter().map(|at| allow(at, self.scratch().bits())));
+        steps.extend(devices.iter().map(|at| allow(at, self.device().bits())));
         steps.push(Step::LandlockEnforce { ruleset });
         steps
     }

@@ -17,10 +17,12 @@ pub(crate) use self::namespaces::namespaces;
 use crate::cgroup::Cgroup;
 use crate::files::Files;
 use crate::filtering::Filtering;
+use crate::host::Reach;
 use crate::landlock;
 use crate::limits::Limits;
 use crate::lock::Lock;
 use crate::mounted;
+use crate::private::Private;
 use crate::run::Network;
 use crate::tier::Tier;
 
@@ -30,16 +32,23 @@ pub(crate) enum Ground {
     Planned(Box<Plan>),
     /// A directory that stands.
     Directory(PathBuf),
+    /// The host's own tree: what may be opened of it, and the scratch directory in it.
+    Host {
+        reachable: Vec<(PathBuf, Reach)>,
+        scratch: Private,
+    },
 }
 
 impl Ground {
-    /// Whether the root has the scratch directory that the code starts in.
-    pub(crate) fn has_work_directory(&self) -> bool {
+    /// The scratch directory that the code starts in, as the code sees it, if the root has one.
+    pub(crate) fn work_directory(&self) -> Option<&Path> {
         let home = Path::new(Identity::HOME);
-        match self {
+        let there = match self {
             Self::Planned(plan) => plan.get(home) == Some(&Entry::Tmp),
             Self::Directory(dir) => mounted::scratch_of(dir).iter().any(|at| at == home),
-        }
+            Self::Host { scratch, .. } => return Some(scratch.path()),
+        };
+        there.then_some(home)
     }
 }
 
@@ -65,6 +74,8 @@ pub(crate) struct SetUp<'a> {
     pub(crate) files: &'a Files,
     pub(crate) landlock: Option<&'a landlock::Layer>,
     pub(crate) cgroup: Option<&'a Cgroup>,
+    /// How many tasks the user has already, where the run's are counted with them.
+    pub(crate) tasks: Option<u64>,
 }
 
 /// The set-up as steps, with the layers that it makes.

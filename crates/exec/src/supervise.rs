@@ -88,6 +88,10 @@ pub(crate) struct Watch<'a> {
     tids: BTreeSet<i32>,
     /// The init has ended, and with it the run.
     over: bool,
+    /// Nobody but us ends what the command leaves.
+    ends_rest: bool,
+    /// The command has ended, and with it what it has left.
+    rest_goes: bool,
     command: Option<i32>,
     /// The command is not the init's child: the init does not see its end.
     guest: bool,
@@ -116,6 +120,8 @@ impl<'a> Watch<'a> {
             init,
             tids: BTreeSet::from([init]),
             over: false,
+            ends_rest: false,
+            rest_goes: false,
             command: None,
             guest: false,
             phase: Phase::Starting,
@@ -182,6 +188,13 @@ impl<'a> Watch<'a> {
         Ok(tracee.resume(how)?)
     }
 
+    /// Kills what is left of the run when the command has ended. None of it can get away: a process that is
+    /// born stops before its first instruction, as long as it can't be born untraced.
+    pub(crate) fn ending_the_rest(mut self) -> Self {
+        self.ends_rest = true;
+        self
+    }
+
     /// Follows the run until nothing of it is left.
     pub(crate) fn follow(mut self, tracer: &mut Tracer) -> Result<Seen, TraceeError> {
         while let Some(event) = tracer.wait()? {
@@ -234,6 +247,12 @@ impl<'a> Watch<'a> {
             if self.guest {
                 let _ = kill(Pid::from_raw(self.init), Signal::SIGKILL);
             }
+            if self.ends_rest {
+                self.rest_goes = true;
+                for tid in self.tids.iter().filter(|tid| **tid != self.init) {
+                    let _ = kill(Pid::from_raw(*tid), Signal::SIGKILL);
+                }
+            }
         }
         if tid == self.init {
             // In a pid namespace everything is dead by now. Elsewhere the init may have been killed
@@ -247,7 +266,7 @@ impl<'a> Watch<'a> {
 
     fn stopped(&mut self, tracee: Stopped) -> Result<(), WatchError> {
         let tid = tracee.tid();
-        if self.over {
+        if self.over || (self.rest_goes && tid != self.init) {
             let _ = kill(Pid::from_raw(tid), Signal::SIGKILL);
             return Ok(tracee.resume(Resume::Freely)?);
         }

@@ -15,11 +15,13 @@ pub enum Tier {
     Container,
     /// The namespaces of a full tier, made by an ordinary user.
     Unprivileged,
+    /// For an ordinary user who is refused namespaces: Landlock on the host's own tree, limits and filters.
+    Landlock,
 }
 
 impl Tier {
     /// All tiers, the highest first.
-    pub const ALL: [Self; 3] = [Self::Full, Self::Container, Self::Unprivileged];
+    pub const ALL: [Self; 4] = [Self::Full, Self::Container, Self::Unprivileged, Self::Landlock];
 
     /// The word for it.
     pub const fn name(self) -> &'static str {
@@ -27,6 +29,7 @@ impl Tier {
             Self::Full => "full",
             Self::Container => "container",
             Self::Unprivileged => "unprivileged",
+            Self::Landlock => "landlock",
         }
     }
 }
@@ -49,7 +52,7 @@ pub enum TierChoice {
 
 /// A word that names no tier.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown tier {0:?}: expected auto, full, container or unprivileged")]
+#[error("unknown tier {0:?}: expected auto, full, container, unprivileged or landlock")]
 pub struct UnknownTier(String);
 
 impl FromStr for TierChoice {

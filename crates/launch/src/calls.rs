@@ -124,6 +124,7 @@ impl Step {
             | Self::Symlink { .. }
             | Self::Hostname(_)
             | Self::LandlockAllow { .. }
+            | Self::RemoveIpc { .. }
             | Self::Seccomp(_) => None,
         }
     }

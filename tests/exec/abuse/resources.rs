@@ -1,11 +1,11 @@
 //! Programs that want more of the machine than they may have.
 
-use super::{As, Case, Says, everywhere, hold};
+use super::{As, Case, Says, everywhere};
 
 const NO_CGROUP: &str = "without a cgroup memory is limited per process";
-const ON_DISK: &str = "at tier container /tmp is on a disk, where files are limited one by one";
+const ON_DISK: &str = "the scratch directory is on a disk, where files are limited one by one";
 
-const CASES: &[Case] = &[
+pub const CASES: &[Case] = &[
     Case {
         name: "a bomb of processes",
         flags: &["--timeout", "1", "--pids", "40"],
@@ -56,7 +56,12 @@ os._exit(0)
 try: block = b'x' * (300 << 20)
 except MemoryError: print('refused')
 ",
-        ends: [Ok(As("oom", 137)), Ok(Says("refused")), Ok(Says("refused"))],
+        ends: [
+            Ok(As("oom", 137)),
+            Ok(Says("refused")),
+            Ok(Says("refused")),
+            Ok(Says("refused")),
+        ],
     },
     Case {
         name: "memory in many processes",
@@ -72,7 +77,7 @@ for _ in range(8):
 killed = os.wait()[1]
 print(os.WIFSIGNALED(killed) and os.WTERMSIG(killed) == signal.SIGKILL)
 ",
-        ends: [Ok(Says("True")), Err(NO_CGROUP), Err(NO_CGROUP)],
+        ends: [Ok(Says("True")), Err(NO_CGROUP), Err(NO_CGROUP), Err(NO_CGROUP)],
     },
     Case {
         name: "memory that is shared and no file",
@@ -83,7 +88,7 @@ block = mmap.mmap(-1, 300 << 20)
 for at in range(0, 300 << 20, 4096): block[at] = 1
 print('held')
 ",
-        ends: [Ok(As("oom", 137)), Err(NO_CGROUP), Err(NO_CGROUP)],
+        ends: [Ok(As("oom", 137)), Err(NO_CGROUP), Err(NO_CGROUP), Err(NO_CGROUP)],
     },
     Case {
         name: "memory in a memory file",
@@ -93,17 +98,17 @@ file = os.memfd_create('x')
 for _ in range(300): os.write(file, b'x' * (1 << 20))
 print('held')
 ",
-        ends: [Ok(As("oom", 137)), Err(NO_CGROUP), Err(NO_CGROUP)],
+        ends: [Ok(As("oom", 137)), Err(NO_CGROUP), Err(NO_CGROUP), Err(NO_CGROUP)],
     },
     Case {
         name: "memory in /tmp",
         flags: &["--memory", "96M", "--tmp-size", "512M"],
         code: "
-with open('/tmp/x', 'wb') as file:
+with open('x', 'wb') as file:
     for _ in range(300): file.write(b'x' * (1 << 20))
 print('held')
 ",
-        ends: [Ok(As("oom", 137)), Err(ON_DISK), Err(NO_CGROUP)],
+        ends: [Ok(As("oom", 137)), Err(ON_DISK), Err(NO_CGROUP), Err(ON_DISK)],
     },
     Case {
         name: "a memory file that is too large",
@@ -129,26 +134,26 @@ print(attempt(fill), attempt(os.ftruncate, file, 1 << 40))
 def fill(at):
     with open(at, 'wb', buffering=0) as file:
         for _ in range(20): file.write(b'x' * (1 << 20))
-print(attempt(fill, '/tmp/x'), attempt(fill, '/dev/shm/x'))
+print(attempt(fill, 'x'), attempt(fill, '/dev/shm/x'))
 ",
-        ends: [Ok(Says("ENOSPC ENOSPC")), Err(ON_DISK), Ok(Says("ENOSPC ENOSPC"))],
+        ends: [Ok(Says("ENOSPC ENOSPC")), Err(ON_DISK), Ok(Says("ENOSPC ENOSPC")), Err(ON_DISK)],
     },
     Case {
         name: "many files",
         flags: &["--tmp-size", "1M"],
         code: "
 def fill():
-    for i in range(5000): os.close(os.open(f'/tmp/{i}', os.O_CREAT))
-print(attempt(fill), len(os.listdir('/tmp')) < 256)
+    for i in range(5000): os.close(os.open(f'{i}', os.O_CREAT))
+print(attempt(fill), len(os.listdir('.')) < 256)
 ",
-        ends: [Ok(Says("ENOSPC True")), Err(ON_DISK), Ok(Says("ENOSPC True"))],
+        ends: [Ok(Says("ENOSPC True")), Err(ON_DISK), Ok(Says("ENOSPC True")), Err(ON_DISK)],
     },
     Case {
         name: "a sparse giant",
         flags: &[],
         code: "
-file = os.open('/tmp/x', os.O_CREAT | os.O_RDWR)
-print(attempt(os.truncate, '/tmp/x', 1 << 40), attempt(os.posix_fallocate, file, 0, 1 << 40), attempt(os.pwrite, file, b'x', 1 << 40))
+file = os.open('x', os.O_CREAT | os.O_RDWR)
+print(attempt(os.truncate, 'x', 1 << 40), attempt(os.posix_fallocate, file, 0, 1 << 40), attempt(os.pwrite, file, b'x', 1 << 40))
 ",
         ends: everywhere!(Says("EFBIG EFBIG EFBIG")),
     },
@@ -218,6 +223,7 @@ while True:
             Ok(As("cpu", 137)),
             Err("without a cgroup CPU time is limited per process"),
             Err("without a cgroup CPU time is limited per process"),
+            Err("without a cgroup CPU time is limited per process"),
         ],
     },
     Case {
@@ -247,19 +253,9 @@ faulthandler._stack_overflow()
         code: "
 child = os.fork()
 if child == 0: os.abort()
-print(os.WCOREDUMP(os.waitpid(child, 0)[1]), os.listdir('/tmp'))
+print(os.WCOREDUMP(os.waitpid(child, 0)[1]), os.listdir('.'))
 ",
         ends: everywhere!(Says("False []")),
-    },
-    Case {
-        name: "children that nobody waits for",
-        flags: &[],
-        code: "
-for _ in range(100):
-    if os.fork() == 0: os._exit(0)
-os._exit(7)
-",
-        ends: everywhere!(As("exited", 7)),
     },
     Case {
         name: "a place before all others",
@@ -271,10 +267,15 @@ os._exit(7)
         name: "IPC objects that outlive it",
         flags: &[],
         code: "
-assert libc.shmget(0x6361, 4096, 0o1600) != -1 and libc.semget(0x6361, 1, 0o1600) != -1 and libc.msgget(0x6361, 0o1600) != -1
-print('made')
+made = {make(*args) != -1 for make, *args in [(libc.shmget, 0x6361, 4096, 0o1600), (libc.semget, 0x6361, 1, 0o1600), (libc.msgget, 0x6361, 0o1600)]}
+print(made)
 ",
-        ends: everywhere!(Says("made")),
+        ends: [
+            Ok(Says("{True}")),
+            Ok(Says("{True}")),
+            Ok(Says("{True}")),
+            Ok(Says("{False}")),
+        ],
     },
     Case {
         name: "IPC objects of the one before",
@@ -291,8 +292,3 @@ print(libc.mq_open(b'/callgate', os.O_CREAT | os.O_RDWR, 0o600, None))
         ends: everywhere!(Says("-1")),
     },
 ];
-
-#[test]
-fn what_is_bounded_stays_bounded() {
-    hold(CASES, true);
-}

@@ -16,7 +16,8 @@ can't be run; 127 it is not found; 128+N killed by signal N (159: a refused call
 out of CPU time); 2 bad input; 1, when the code's own is 0, if what it left could not all be written to
 --out. The outcome's `status`, `limit` and `out` tell them apart.
 A SIZE is a number of bytes, or of K, M or G (1024 each): 256M.
-The environment is PATH, HOME=/tmp, LANG, USER and what --env gives.")]
+The environment is PATH, HOME=/tmp, LANG, USER and what --env gives. At tier landlock HOME and TMPDIR
+are a directory of the run's own, which is removed with it.")]
 pub(crate) struct ExecArgs {
     /// The Python script to run, or - for standard input
     #[arg(value_name = "SCRIPT.py", required_unless_present_any = ["rest", "code"])]
@@ -35,7 +36,7 @@ pub(crate) struct ExecArgs {
     pub(crate) root: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) python: PythonArgs,
-    /// The isolation that the run must have: auto, full, container or unprivileged. `auto` takes the
+    /// The isolation that the run must have: auto, full, container, unprivileged or landlock. `auto` takes the
     /// highest that works, prints it, and names the layers of it that this machine lacks; with any other
     /// word nothing runs unless every layer is there
     #[arg(long, value_name = "TIER", default_value = "auto")]
@@ -115,7 +116,7 @@ pub(crate) struct LimitArgs {
     /// The size of each file that it writes
     #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = size)]
     pub(crate) file_size: u64,
-    /// The size of /tmp and of /dev/shm. Not kept at tier container, where they are on a disk
+    /// The size of /tmp and of /dev/shm. Not kept at tiers container and landlock, where they are on a disk
     #[arg(long, value_name = "SIZE", default_value = "256M", value_parser = size)]
     pub(crate) tmp_size: u64,
     /// How much of each output stream is passed on; the rest is dropped, and the outcome says so

@@ -19,9 +19,10 @@ use crate::attend::attend;
 use crate::cgroup::{Absent, Cgroup};
 use crate::filtering;
 use crate::ground::{Prepared, prepare, tidy};
+use crate::host;
 use crate::landlock;
 use crate::outcome::{Outcome, SetUpFailure, Unready};
-use crate::setup::{Ready, SetUp, advice, namespaces};
+use crate::setup::{Ground, Ready, SetUp, advice, namespaces};
 use crate::tier::{Tier, TierChoice};
 
 /// Prepares, launches, attends and judges it.
@@ -55,9 +56,17 @@ pub(super) fn attempt(run: &Run, started: impl FnOnce(Stopper)) -> Result<Outcom
         files: &run.files,
         landlock: landlock.as_ref(),
         cgroup: cgroup.as_ref(),
+        tasks: match tier {
+            Tier::Landlock => Some(host::tasks_of(identity.uid).map_err(system("counting processes"))?),
+            Tier::Full | Tier::Container | Tier::Unprivileged => None,
+        },
     };
     let Ready { init, steps, layers } = set_up.ready();
-    let launch = launch(run, code.as_ref())?.init(init).steps(steps);
+    let home = match ground {
+        Ground::Host { scratch, .. } => Some(scratch.path()),
+        Ground::Planned(_) | Ground::Directory(_) => None,
+    };
+    let launch = launch(run, code.as_ref(), home)?.init(init).steps(steps);
     let begun = Instant::now();
     let process = launch.start().map_err(launch_failed)?;
     let clock = cgroup.as_ref().and_then(Cgroup::clock);
@@ -84,7 +93,7 @@ pub(super) fn attempt(run: &Run, started: impl FnOnce(Stopper)) -> Result<Outcom
     let mut outcome = course.conclude(run, &attended, cgroup, captures)?;
     // Before what it left is removed.
     work.bring_out(&mut outcome);
-    if *tier == Tier::Container {
+    if matches!(tier, Tier::Container | Tier::Landlock) {
         outcome.notes.extend(tidy(ground, identity.uid));
     }
     Ok(outcome)

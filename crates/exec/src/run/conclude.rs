@@ -6,6 +6,7 @@ use super::request::{Io, Network, Run};
 use super::streams::{Captures, finish};
 use crate::attend::Attended;
 use crate::cgroup::{Absent, Cgroup};
+use crate::host;
 use crate::landlock;
 use crate::network::opened;
 use crate::outcome::{Outcome, SetUpFailure, Usage};
@@ -50,10 +51,14 @@ impl Course<'_> {
         if self.landlock.is_none() {
             outcome.missing.push("landlock: this kernel has none".to_owned());
         }
+        if self.tier == Tier::Landlock {
+            let version = self.landlock.map_or(0, landlock::Layer::version);
+            outcome.missing.extend(host::missing(version, run.network));
+        }
         if let Some(absent) = self.no_cgroup {
             match self.tier {
                 Tier::Full => outcome.missing.push(format!("cgroup: {absent}")),
-                Tier::Container | Tier::Unprivileged => {}
+                Tier::Container | Tier::Unprivileged | Tier::Landlock => {}
             }
             outcome.notes.push(format!(
                 "without a cgroup the limits of memory and CPU time are of each process, not of all together ({absent})"

@@ -1,6 +1,7 @@
 //! The variables that the code gets.
 
 use std::ffi::OsString;
+use std::path::Path;
 
 use callgate_rootfs::Identity;
 
@@ -20,12 +21,19 @@ pub fn environment(given: &[(OsString, OsString)]) -> Vec<(OsString, OsString)> 
         .collect()
 }
 
-/// Variables as execve(2) takes them.
-pub(crate) fn variables(given: &[(OsString, OsString)]) -> Vec<OsString> {
+/// Variables as execve(2) takes them. HOME and TMPDIR are `home`, if they are not /tmp.
+pub(crate) fn variables(given: &[(OsString, OsString)], home: Option<&Path>) -> Vec<OsString> {
+    let known = |name: &str| given.iter().any(|(given, _)| given == name);
+    let mut all = given.to_vec();
+    for name in ["HOME", "TMPDIR"] {
+        if let (Some(home), false) = (home, known(name)) {
+            all.push((name.into(), home.into()));
+        }
+    }
     let join = |(mut variable, value): (OsString, OsString)| {
         variable.push("=");
         variable.push(value);
         variable
     };
-    environment(given).into_iter().map(join).collect()
+    environment(&all).into_iter().map(join).collect()
 }

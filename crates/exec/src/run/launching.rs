@@ -1,6 +1,7 @@
 //! The command of a run, as it is launched.
 
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
 
 use callgate_launch::{Launch, LaunchError};
 use callgate_python::prelude;
@@ -12,8 +13,9 @@ use super::request::Run;
 use crate::outcome::SetUpFailure;
 use crate::setup::advice;
 
-/// The command with its arguments and variables; `code` is the script's bytes.
-pub(super) fn launch(run: &Run, code: Option<&OwnedFd>) -> Result<Launch, SetUpFailure> {
+/// The command with its arguments and variables; `code` is the script's bytes, `home` its scratch directory
+/// if that is not /tmp.
+pub(super) fn launch(run: &Run, code: Option<&OwnedFd>, home: Option<&Path>) -> Result<Launch, SetUpFailure> {
     match (&run.program, code) {
         (
             Program::Script {
@@ -25,15 +27,15 @@ pub(super) fn launch(run: &Run, code: Option<&OwnedFd>) -> Result<Launch, SetUpF
             Some(fd),
         ) => {
             let argv = prelude::command(executable, fd.as_raw_fd(), name, args);
-            Launch::new(executable, argv, variables(&run.env))
+            Launch::new(executable, argv, variables(&run.env, home))
         }
         (
             Program::Script {
                 executable: program, ..
             },
             None,
-        ) => Launch::new(program, [program], variables(&run.env)),
-        (Program::Command { program, argv }, _) => Launch::new(program, argv, variables(&run.env)),
+        ) => Launch::new(program, [program], variables(&run.env, home)),
+        (Program::Command { program, argv }, _) => Launch::new(program, argv, variables(&run.env, home)),
     }
     .map_err(launch_failed)
 }

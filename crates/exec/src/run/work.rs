@@ -31,7 +31,7 @@ impl<'a> Work<'a> {
         };
         let asked = [("file", !run.files.is_empty()), ("out", run.out.is_some())];
         for (step, _) in asked.into_iter().filter(|(_, asked)| *asked) {
-            if !ground.has_work_directory() {
+            if ground.work_directory().is_none() {
                 return Err(failure(
                     step,
                     format!("this root has no {} to work in", Identity::HOME),
@@ -59,6 +59,7 @@ impl<'a> Work<'a> {
             (Tier::Container, Ground::Directory(root)) => {
                 WorkDirectory::at(&root.join(home.strip_prefix("/").unwrap_or(home)))?
             }
+            (_, Ground::Host { scratch, .. }) => WorkDirectory::at(scratch.path())?,
             _ => WorkDirectory::of(command, home)?,
         });
         Ok(())

@@ -14,7 +14,7 @@ pub(crate) fn namespaces(tier: Tier) -> Vec<(u64, &'static str)> {
     ];
     match tier {
         Tier::Full => {}
-        Tier::Container => all.clear(),
+        Tier::Container | Tier::Landlock => all.clear(),
         Tier::Unprivileged => all.insert(0, (libc::CLONE_NEWUSER, "user")),
     }
     all.into_iter().map(|(flag, name)| (flag as u64, name)).collect()

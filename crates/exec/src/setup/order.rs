@@ -4,10 +4,11 @@ use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 use callgate_launch::{Init, Step};
-use callgate_rootfs::{Entry, Identity};
+use callgate_rootfs::Entry;
 
 use super::namespaces::namespaces;
 use super::{Ground, Ready, SetUp, path, text};
+use crate::closed;
 use crate::filtering;
 use crate::kernel;
 use crate::landlock;
@@ -22,7 +23,7 @@ impl SetUp<'_> {
     pub(crate) fn ready(&self) -> Ready {
         let mut layers = Vec::new();
         let mut init = Init::default();
-        let mounts = self.tier != Tier::Container;
+        let mounts = matches!(self.tier, Tier::Full | Tier::Unprivileged);
         if mounts {
             for (flag, name) in namespaces(self.tier) {
                 if flag == libc::CLONE_NEWNET as u64 && self.network == Network::Host {
@@ -37,10 +38,12 @@ impl SetUp<'_> {
             init.steps = match self.ground {
                 Ground::Planned(plan) => mounted::plan_steps(plan, self.limits),
                 Ground::Directory(dir) => mounted::directory_steps(dir, self.limits),
+                Ground::Host { .. } => Vec::new(),
             };
             init.steps.push(Step::Hostname(text("callgate")));
             layers.push("read-only root (pivot_root)".to_owned());
-        } else {
+        } else if self.tier == Tier::Container {
+            // Never where the uid is the user's own, who has other processes.
             init.sweep = Some(self.identity.uid);
         }
         // The cgroup first of all, so that whatever the set-up uses counts as the run's.
@@ -78,16 +81,19 @@ impl SetUp<'_> {
             steps.push(Step::Chroot(path(dir)));
             layers.push("chroot".to_owned());
         }
-        steps.push(Step::Chdir(text(self.work_directory())));
+        steps.push(Step::Chdir(path(self.work_directory())));
         steps.push(Step::Umask(0o022));
         steps.extend(self.limits.steps(self.cgroup.is_some(), self.process_limit()));
         layers.push(match self.cgroup {
             Some(_) => "rlimits".to_owned(),
             None => "rlimits (memory and CPU time per process)".to_owned(),
         });
-        // The bounding set before the uid: dropping from it needs CAP_SETPCAP.
-        steps.push(Step::NoCapabilityBounds);
-        if self.tier != Tier::Unprivileged {
+        // The bounding set before the uid: dropping from it needs CAP_SETPCAP. An ordinary user without a user
+        // namespace has none of it to drop, and no_new_privs keeps any from being got by it.
+        if self.tier != Tier::Landlock {
+            steps.push(Step::NoCapabilityBounds);
+        }
+        if matches!(self.tier, Tier::Full | Tier::Container) {
             // The groups and the gid before the uid: afterwards neither may be changed.
             steps.extend([
                 Step::NoGroups,
@@ -102,11 +108,14 @@ impl SetUp<'_> {
         // After the uid change, which clears it (prctl(2), PR_SET_PDEATHSIG).
         steps.push(Step::DieWithParent);
         // As the code's own user, to whom the copies belong then; before Landlock, as it is our doing.
-        steps.extend(self.files.steps(Path::new(self.work_directory())));
+        steps.extend(self.files.steps(self.work_directory()));
         // Before Landlock and the filters: without capabilities they demand it.
         steps.push(Step::NoNewPrivs);
         layers.push("no_new_privs".to_owned());
-        if let Some(layer) = self.landlock {
+        if let (Some(layer), Ground::Host { reachable, .. }) = (self.landlock, self.ground) {
+            steps.extend(layer.host_steps(reachable));
+            layers.push(format!("{} on the host's own tree", layer.name()));
+        } else if let Some(layer) = self.landlock {
             let (scratch, devices) = self.writable();
             let scratch: Vec<&Path> = scratch.iter().map(PathBuf::as_path).collect();
             let devices: Vec<&Path> = devices.iter().map(PathBuf::as_path).collect();
@@ -120,6 +129,11 @@ impl SetUp<'_> {
             keep.push(code);
         }
         steps.push(Step::CloseExcept(keep));
+        // After the limits and all else that it refuses.
+        if self.tier == Tier::Landlock {
+            steps.push(Step::Seccomp(filtering::layer(closed::filter(), self.filtering)));
+            layers.push("seccomp against what Landlock does not hold".to_owned());
+        }
         let own_network = init.namespaces & libc::CLONE_NEWNET as u64 != 0;
         if self.network == Network::None && !own_network {
             let scoped = self.landlock.is_some_and(landlock::Layer::scopes_sockets);
@@ -151,15 +165,14 @@ impl SetUp<'_> {
             // A user namespace counts its own processes, and the init is one of them (Linux 5.14). Before,
             // all processes of the user counted.
             (Tier::Unprivileged, _) => kernel::at_least(5, 14).then_some(pids + 1),
+            // All processes of the user count: those that are there, the init, and the run's.
+            (Tier::Landlock, _) => self.tasks.map(|tasks| tasks + 1 + pids),
         }
     }
 
     /// Where the code starts: the scratch directory, if the root has one.
-    fn work_directory(&self) -> &'static str {
-        match self.ground.has_work_directory() {
-            true => Identity::HOME,
-            false => "/",
-        }
+    fn work_directory(&self) -> &Path {
+        self.ground.work_directory().unwrap_or(Path::new("/"))
     }
 
     /// The scratch directories and devices of the root, as seen in it.
@@ -185,6 +198,7 @@ impl SetUp<'_> {
                     devices.into_iter().filter(there).collect(),
                 )
             }
+            Ground::Host { scratch, .. } => (vec![scratch.path().to_owned()], Vec::new()),
         }
     }
 }

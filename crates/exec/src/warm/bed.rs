@@ -100,6 +100,7 @@ impl<'a> Bed<'a> {
             files: &Files::default(),
             landlock: landlock.as_ref(),
             cgroup: cgroup.as_ref(),
+            tasks: None,
         };
         let Ready {
             init: mut plan,

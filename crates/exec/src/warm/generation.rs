@@ -177,6 +177,7 @@ fn launch(
         files: &crate::files::Files::default(),
         landlock: None,
         cgroup: None,
+        tasks: None,
     };
     let Ready { init, .. } = set_up.ready();
     let mut steps = vec![
@@ -201,7 +202,7 @@ fn launch(
     ]);
     // Its forks have it too, and answer to it by the marker.
     steps.extend(marker_filter().map(Step::Seccomp));
-    let launch = Launch::new(&spec.executable, argv, variables(&env)).map_err(launch_failed)?;
+    let launch = Launch::new(&spec.executable, argv, variables(&env, None)).map_err(launch_failed)?;
     Ok(launch.steps(steps))
 }
 
