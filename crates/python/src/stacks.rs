@@ -11,13 +11,14 @@
 mod binaries;
 mod process;
 mod reader;
+mod symbols;
 mod threads;
 
 use std::error::Error;
 use std::io;
 
 use callgate_abi::Site;
-use py_spy::PythonSpy;
+use py_spy::{PythonSpy, StackTrace};
 
 use self::reader::Reader;
 
@@ -136,12 +137,12 @@ impl Stacks {
             what: "was given up before",
         })?;
         let (spy, result) = self.reader.run(move || {
-            let mut result = spy.get_stack_traces();
+            let mut result = traces(&mut spy);
             for _ in 1..ATTEMPTS {
                 if result.is_ok() {
                     break;
                 }
-                result = spy.get_stack_traces();
+                result = traces(&mut spy);
             }
             (spy, result)
         })?;
@@ -150,6 +151,16 @@ impl Stacks {
             .map_err(|error| failed(pid, error.into(), |pid, source| StackError::Read { pid, source }))?;
         Ok(threads::of(pid, tid, traces).map(|trace| trace.frames.into_iter().map(to_site).collect()))
     }
+}
+
+/// All stacks. py-spy looks for the name of a thread that it does not know in all modules that are loaded,
+/// each time anew where Python's own `threading` does not know it either; nobody asks for these names.
+fn traces(spy: &mut PythonSpy) -> Result<Vec<StackTrace>, impl Into<Box<dyn Error + Send + Sync>> + use<>> {
+    let traces = spy.get_stack_traces();
+    for trace in traces.iter().flatten() {
+        spy.python_thread_names.entry(trace.thread_id).or_default();
+    }
+    traces
 }
 
 fn to_site(frame: py_spy::Frame) -> Site {

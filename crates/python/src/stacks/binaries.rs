@@ -1,5 +1,4 @@
-//! The symbols of an interpreter, parsed once: a process is asked again and again while it starts, and to
-//! parse libpython takes longer than all else.
+//! The symbols of an interpreter, read once: a process is asked again and again while it starts.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -9,16 +8,9 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use proc_maps::MapRange;
-use py_spy::binary_parser::{BinaryInfo, parse_binary};
+use py_spy::binary_parser::BinaryInfo;
 
-/// The symbols that py-spy 0.4 asks for (`PythonProcessInfo::get_symbol`), of the ten thousand that there are.
-const SYMBOLS: [&str; 5] = [
-    "Py_GetVersion.version",
-    "version",
-    "_PyRuntime",
-    "interp_head",
-    "_PyThreadState_Current",
-];
+use super::symbols;
 
 /// How many are kept: address randomisation makes each process another.
 const MOST: usize = 16;
@@ -37,7 +29,8 @@ static PARSED: Mutex<Vec<(Key, BinaryInfo)>> = Mutex::new(Vec::new());
 
 /// What py-spy needs to know of a mapped file.
 pub(super) fn parse(path: &Path, map: &MapRange) -> Result<BinaryInfo, Box<dyn Error + Send + Sync>> {
-    let file = fs::metadata(path)?;
+    let opened = fs::File::open(path)?;
+    let file = opened.metadata()?;
     let key = Key {
         device: file.dev(),
         inode: file.ino(),
@@ -49,8 +42,7 @@ pub(super) fn parse(path: &Path, map: &MapRange) -> Result<BinaryInfo, Box<dyn E
     if let Some((_, known)) = parsed().iter().find(|(known, _)| *known == key) {
         return Ok(copy(known));
     }
-    let mut info = parse_binary(path, map.start() as u64, map.size() as u64)?;
-    info.symbols.retain(|name, _| SYMBOLS.contains(&name.as_str()));
+    let info = symbols::read(&opened, map.start() as u64, map.size() as u64)?;
     let mut parsed = parsed();
     if parsed.len() >= MOST {
         parsed.remove(0);

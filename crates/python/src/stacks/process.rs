@@ -55,7 +55,7 @@ fn search(
         }
         None => (python_binary?, None),
     };
-    let info = PythonProcessInfo {
+    let mut info = PythonProcessInfo {
         python_binary,
         libpython_binary,
         maps: Box::new(maps),
@@ -70,6 +70,15 @@ fn search(
     };
     let process = remoteprocess::Process::new(pid)?;
     let version = get_python_version(&info, &process)?;
+    if info.get_symbol("_PyRuntime").is_some() {
+        // It is there, or it is not set up yet. To search all data for it each time takes long.
+        for binary in [&mut info.python_binary, &mut info.libpython_binary]
+            .into_iter()
+            .flatten()
+        {
+            (binary.bss_size, binary.pyruntime_size) = (0, 0);
+        }
+    }
     let interpreter_address = get_interpreter_address(&info, &process, &version)?;
     let threadstate_address =
         get_threadstate_address(interpreter_address, &info, &process, &version, &config)?;
