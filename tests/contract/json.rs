@@ -147,11 +147,15 @@ fn a_sight_has_the_keys_of_its_schema() {
     let sight = &call["sights"][0];
     assert_eq!(
         keys(sight),
-        ["phase", "ms", "args", "thread", "site", "object", "stack"]
+        [
+            "phase", "ms", "args", "thread", "site", "object", "caller", "stack"
+        ]
     );
     assert_eq!(keys(&sight["args"][0]), ["index", "value", "name"]);
     assert_eq!(keys(&sight["thread"]), ["pid", "tid", "main", "name"]);
     assert_eq!(keys(&sight["site"]), ["file", "line", "function"]);
-    assert_eq!(keys(&sight["object"]), ["file", "offset"]);
+    for place in ["object", "caller"] {
+        assert_eq!(keys(&sight[place]), ["file", "offset"]);
+    }
     assert_eq!(keys(&sight["stack"][0]), ["file", "line", "function"]);
 }

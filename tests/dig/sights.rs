@@ -1,11 +1,13 @@
 //! Who made a call: a sight for the call and for each new argument, in each phase.
 
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
 
 use super::{call, dig, trace_of, trace_of_script};
-use crate::support::{callgate, compiled, expect, json as parsed, said, scratch};
+use crate::support::{available, callgate, compiled, expect, json as parsed, said, scratch, tool};
 
 fn sights<'a>(trace: &'a Value, name: &str) -> &'a Vec<Value> {
     call(trace, name).unwrap()["sights"].as_array().unwrap()
@@ -122,6 +124,78 @@ fn a_program_without_an_interpreter_has_its_object_alone() {
         !text.contains("no Python"),
         "only where stacks were asked for: {text}"
     );
+}
+
+/// A library with a function that asks the C library for something, and a program that calls it.
+fn library(dir: &Path) -> Option<(PathBuf, PathBuf)> {
+    if !available("cc", tool("cc")) {
+        return None;
+    }
+    let write = |name: &str, text: &str| {
+        let path = dir.join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let source = write(
+        "asks.c",
+        "#include <sys/resource.h>\nint ask(void) { return getpriority(PRIO_PROCESS, 0) + 1; }\n",
+    );
+    let main = write(
+        "main.c",
+        "#include <unistd.h>\nint ask(void);\nint main(void) { return ask() == 99 || getsid(0) < 0; }\n",
+    );
+    let (library, program) = (dir.join("libasks.so"), dir.join("program"));
+    let run = |args: &[&OsStr]| expect(0, Command::new("cc").arg("-O2").args(args));
+    let o = OsStr::new("-o");
+    run(&[
+        "-shared".as_ref(),
+        "-fPIC".as_ref(),
+        o,
+        library.as_ref(),
+        source.as_ref(),
+    ]);
+    run(&[o, program.as_ref(), main.as_ref(), library.as_ref()]);
+    Some((library, program))
+}
+
+#[test]
+fn the_library_that_asked_is_named_beside_the_c_library() {
+    let dir = scratch();
+    let Some((library, program)) = library(dir.path()) else {
+        return;
+    };
+    let file = |place: &Value| place["file"].as_str().unwrap_or_default().to_owned();
+    let trace = trace_of(&program, &[]);
+    for (name, expected) in [("getpriority", &library), ("getsid", &program)] {
+        let sight = &sights(&trace, name)[0];
+        assert_eq!(file(&sight["caller"]), expected.to_str().unwrap(), "{sight}");
+        assert!(file(&sight["object"]).contains("libc"), "{sight}");
+        let site = &call(&trace, name).unwrap()["site"]["file"];
+        assert_eq!(site, expected.to_str().unwrap(), "the table names it");
+    }
+    let start = &sights(&trace, "arch_prctl")[0];
+    assert!(start.get("caller").is_none(), "the loader, by itself: {start}");
+
+    // An extension module, and the interpreter's own modules.
+    let text = format!(
+        "import ctypes, os\nctypes.CDLL({:?}).ask()\nos.getsid(0)\n",
+        library.to_str().unwrap()
+    );
+    let (trace, script) = trace_of_script(dir.path(), &text);
+    let asked = &sights(&trace, "getpriority")[0];
+    assert_eq!(file(&asked["caller"]), library.to_str().unwrap(), "{asked}");
+    assert_eq!(
+        (&asked["site"]["file"], &asked["site"]["line"]),
+        (&json!(script.to_str().unwrap()), &json!(2))
+    );
+    let own = file(&sights(&trace, "getsid")[0]["caller"]);
+    let own = own.rsplit('/').next().unwrap();
+    assert!(own.starts_with("libpython") || own.starts_with("python"), "{own}");
+
+    let path = dir.path().join("t.json");
+    std::fs::write(&path, trace.to_string()).unwrap();
+    let shown = expect(0, callgate(["dig", "show", "--call", "getpriority"]).arg(&path));
+    assert!(said(&shown).contains("libasks.so+0x"), "{}", said(&shown));
 }
 
 #[test]

@@ -143,6 +143,7 @@ mod tests {
                 function: "f".into(),
             }),
             object: None,
+            caller: None,
             stack: Vec::new(),
             stack_omitted: 0,
         }

@@ -38,6 +38,9 @@
 //! more privileges than its caller unless the tracer has CAP_SYS_PTRACE; a program that rewrites the code
 //! or the constants of its libc could hide the path of a stat behind one of glibc's fstat.
 
+#[cfg_attr(target_arch = "x86_64", path = "arch/x86_64.rs")]
+#[cfg_attr(target_arch = "aarch64", path = "arch/aarch64.rs")]
+mod arch;
 mod attach;
 mod barrier;
 mod births;
@@ -50,6 +53,7 @@ mod learned;
 mod live;
 mod load;
 mod maps;
+mod native;
 mod near;
 mod passing;
 mod paths;

@@ -10,11 +10,13 @@ use callgate_tracee::Stopped;
 
 use crate::interpreters::{Interpreters, is_python};
 use crate::maps::Maps;
+use crate::native::Native;
 
 /// What is known of the probe's threads and processes.
 pub(crate) struct Sites {
     interpreters: Interpreters,
     maps: Maps,
+    native: Native,
     groups: HashMap<i32, i32>,
     began: Instant,
     stacks: bool,
@@ -26,6 +28,7 @@ impl Sites {
         Self {
             interpreters: Interpreters::default(),
             maps: Maps::default(),
+            native: Native::new(),
             groups: HashMap::new(),
             began: Instant::now(),
             stacks,
@@ -60,6 +63,7 @@ impl Sites {
             },
             site: None,
             object: self.maps.object(pid, instruction),
+            caller: self.native.caller(tracee, pid, &mut self.maps),
             stack: Vec::new(),
             stack_omitted: 0,
         };
@@ -79,6 +83,7 @@ impl Sites {
     pub(crate) fn forget(&mut self, pid: i32) {
         self.interpreters.forget(pid);
         self.maps.forget(pid);
+        self.native.forget(pid);
     }
 
     /// A thread has ended; its number may come again.

@@ -27,6 +27,11 @@ pub struct Sight {
     /// The mapped file that entered the kernel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub object: Option<Object>,
+    /// The native code that asked for it: the first function outside of the C library (and the loader) on the
+    /// native stack; it is passed over if it belongs to the Python interpreter and an extension module
+    /// called it directly or nearly so. Left out where the stack can't be read, and where it is `object`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caller: Option<Object>,
     /// The whole Python stack, innermost frame first, at most [`Sight::MOST_FRAMES`]; only where it was
     /// asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -64,10 +69,11 @@ impl Sight {
     /// The most frames that are kept of one stack.
     pub const MOST_FRAMES: usize = 64;
 
-    /// The Python line, or else the object, as a site without a line.
+    /// The Python line, or else the native code that asked, or else the object, as a site without a line.
     pub fn place(&self) -> Option<Site> {
         self.site
             .clone()
+            .or_else(|| self.caller.as_ref().map(Object::as_site))
             .or_else(|| self.object.as_ref().map(Object::as_site))
     }
 }
@@ -133,6 +139,7 @@ mod tests {
             },
             site: None,
             object: None,
+            caller: None,
             stack: Vec::new(),
             stack_omitted: 0,
         }
@@ -166,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_the_line_or_else_the_object() {
+    fn a_place_is_the_line_or_else_the_caller_or_else_the_object() {
         let mut sight = sight(Phase::Body, 0, None);
         assert_eq!(sight.place(), None);
         sight.object = Some(Object {
@@ -174,6 +181,11 @@ mod tests {
             offset: 9,
         });
         assert_eq!(sight.place().unwrap().to_string(), "/lib/libc.so.6");
+        sight.caller = Some(Object {
+            file: "/lib/x.so".into(),
+            offset: 9,
+        });
+        assert_eq!(sight.place().unwrap().to_string(), "/lib/x.so");
         sight.site = Some(Site {
             file: "a.py".into(),
             line: 3,

@@ -50,7 +50,7 @@ mod waker;
 pub use attach::{Attached, tracer_of};
 pub use error::TraceeError;
 pub use inject::{Injector, Load};
-pub use stopped::{Reason, Resume, Stopped};
+pub use stopped::{Frame, Reason, Resume, Stopped};
 pub use stopper::Stopper;
 pub use syscall::{Moment, SyscallStop};
 pub use tracer::{Event, Options, Tracer, Usage};

@@ -46,6 +46,19 @@ pub enum Resume {
     ToNextSyscall,
 }
 
+/// Where a tracee is in its own code, as an unwinder needs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// The next instruction.
+    pub instruction: u64,
+    /// The stack pointer.
+    pub stack: u64,
+    /// The frame pointer, where the code keeps one (rbp, x29).
+    pub frame: u64,
+    /// The return address that is in a register (arm64's x30); 0 on x86-64, where it is on the stack.
+    pub link: u64,
+}
+
 /// A stopped tracee.
 #[derive(Debug)]
 #[must_use = "a stopped tracee stands still until it is resumed"]
@@ -97,6 +110,15 @@ impl Stopped {
         let registers = ptrace::getregs(self.pid()).map_err(self.error("PTRACE_GETREGSET"))?;
         let (nr, args) = arch::call(&registers, stop.audit_arch);
         Ok((nr, args, stop))
+    }
+
+    /// Where it is in its own code.
+    ///
+    /// # Errors
+    /// [`TraceeError`] if the kernel refuses.
+    pub fn frame(&self) -> Result<Frame, TraceeError> {
+        let registers = ptrace::getregs(self.pid()).map_err(self.error("PTRACE_GETREGSET"))?;
+        Ok(arch::frame(&registers))
     }
 
     /// The number that belongs to an event: a new tid, a former tid, a wait status.

@@ -2,6 +2,8 @@
 
 use nix::libc::user_regs_struct as Registers;
 
+use crate::stopped::Frame;
+
 /// `svc #0`.
 pub(crate) const INSTRUCTION: [u8; 4] = 0xd400_0001_u32.to_le_bytes();
 
@@ -15,6 +17,16 @@ pub(crate) fn call(r: &Registers, _audit_arch: u32) -> (u64, [u64; 6]) {
 /// Where the tracee goes on.
 pub(crate) fn instruction_pointer(r: &Registers) -> u64 {
     r.pc
+}
+
+/// The registers that an unwinder starts from.
+pub(crate) fn frame(r: &Registers) -> Frame {
+    Frame {
+        instruction: r.pc,
+        stack: r.sp,
+        frame: r.regs[29],
+        link: r.regs[30],
+    }
 }
 
 /// Makes the tracee perform this call with the instruction at `at`.

@@ -2,6 +2,8 @@
 
 use nix::libc::user_regs_struct as Registers;
 
+use crate::stopped::Frame;
+
 /// `syscall`.
 pub(crate) const INSTRUCTION: [u8; 2] = [0x0f, 0x05];
 
@@ -30,6 +32,16 @@ pub(crate) fn call(r: &Registers, audit_arch: u32) -> (u64, [u64; 6]) {
 /// Where the tracee goes on.
 pub(crate) fn instruction_pointer(r: &Registers) -> u64 {
     r.rip
+}
+
+/// The registers that an unwinder starts from.
+pub(crate) fn frame(r: &Registers) -> Frame {
+    Frame {
+        instruction: r.rip,
+        stack: r.rsp,
+        frame: r.rbp,
+        link: 0,
+    }
 }
 
 /// Makes the tracee perform this call with the instruction at `at`.

@@ -96,12 +96,13 @@ fn arguments(keys: &[ArgKey]) -> String {
     }
 }
 
-/// The stack or the line, then the object.
+/// The stack or the line, then the native code that asked, then the object that entered the kernel.
 fn places(sight: &Sight) -> String {
     let mut lines = stack(sight);
     if lines.is_empty() {
         lines.extend(sight.site.as_ref().map(table::short));
     }
+    lines.extend(sight.caller.as_ref().map(object));
     lines.extend(sight.object.as_ref().map(object));
     if lines.is_empty() {
         lines.push("-".to_owned());

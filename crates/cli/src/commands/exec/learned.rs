@@ -208,6 +208,7 @@ fn calls(allowed: &[&Refusal]) -> Vec<Call> {
             },
             site: seen.site.clone(),
             object: None,
+            caller: None,
             stack: Vec::new(),
             stack_omitted: 0,
         });
