@@ -13,6 +13,7 @@
 //! - [`abuse`]: hostile programs, each with its safe outcome, at every tier ([`places`]);
 //! - [`leaks`]: many runs in a row and side by side leave nothing, and what a killed one left is swept;
 //! - [`leftovers`]: what an earlier run left is in nobody's way;
+//! - [`node`]: JavaScript, in every form, under the shipped policy `node`;
 //! - [`python`]: the standard library under the shipped policy `python`;
 //! - [`tiers`]: the isolation layers, by privilege; [`landlock`]: the tier without namespaces.
 
@@ -27,6 +28,7 @@ mod lifetime;
 mod limits;
 mod lock;
 mod network;
+mod node;
 mod outputs;
 pub mod places;
 mod python;

@@ -16,7 +16,7 @@ use callgate_fit::minimise::CONFIRMING_RUNS;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use dig::{DigArgs, DigCommand, ImportArgs, MergeArgs, RecordArgs, ShowTraceArgs, TraceOutput};
-pub(crate) use exec::{ExecArgs, LockArg, NetArg};
+pub(crate) use exec::{ExecArgs, LangArg, LockArg, NetArg};
 pub(crate) use policy::{
     AllowArgs, CombineArgs, DefaultArg, DenyArgs, DiffArgs, DisasmArgs, EditArgs, EmitArgs, ExplainArgs,
     Format, LintArgs, NewArgs, NumbersArgs, PolicyCommand, PolicyFormat, PolicyImportArgs, ShowArgs,

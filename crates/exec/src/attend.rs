@@ -13,7 +13,7 @@ use nix::sys::wait::waitpid;
 
 use crate::cgroup::CpuClock;
 use crate::outcome::SetUpFailure;
-use crate::run::{Program, Run, Word, system};
+use crate::run::{Run, Word, system};
 use crate::setup::explain;
 use crate::supervise::{Seen, Watch, WatchError};
 use crate::tier::Tier;
@@ -155,7 +155,7 @@ pub(crate) fn attend(
     let watch = Watch::new(
         init.as_raw(),
         run.lock,
-        matches!(run.program, Program::Script { .. }),
+        run.program.has_prelude(),
         (filter, run.filtering),
         &mut on_command,
     );

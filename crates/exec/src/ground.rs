@@ -36,7 +36,7 @@ pub(crate) fn prepare(run: &Run) -> Result<Prepared, Unready> {
     let (tier, refused) = choose(run.tier)?;
     let built = match &run.root {
         Root::Directory(dir) => Some(callgate_rootfs::open(dir).map_err(failed("root"))?),
-        Root::ForPython(_) | Root::ForCommand(_) => None,
+        Root::ForPython(_) | Root::ForNode(_) | Root::ForCommand(_) => None,
     };
     let claim = match (tier, &built) {
         (Tier::Unprivileged | Tier::Landlock, _) => None,
@@ -89,6 +89,7 @@ pub(crate) fn prepare(run: &Run) -> Result<Prepared, Unready> {
             });
         }
         Root::ForPython(interpreter) => Plan::recall(&run.cache, Wanted::Python(interpreter), &identity),
+        Root::ForNode(node) => Plan::for_command_with(&node.executable, &node.data, &identity),
         Root::ForCommand(program) => Plan::recall(&run.cache, Wanted::Command(program), &identity),
     }
     .and_then(|mut plan| {

@@ -70,6 +70,7 @@ pub(crate) struct SetUp<'a> {
     pub(crate) lock: Lock,
     pub(crate) filtering: Filtering,
     pub(crate) code: Option<RawFd>,
+    pub(crate) prelude: bool,
     pub(crate) streams: &'a Streams,
     pub(crate) files: &'a Files,
     pub(crate) landlock: Option<&'a landlock::Layer>,

@@ -9,14 +9,14 @@ use crate::attend::Attended;
 use crate::cgroup::Readings;
 use crate::filtering::Filtering;
 use crate::outcome::{LimitHit, Outcome, SetUpFailure, Status};
-use crate::run::{Program, Run, Word};
+use crate::run::{Run, Word};
 use crate::setup::{advice, explain};
 use crate::supervise::{End, Seen, WatchError};
 
 /// The outcome from what was seen and reported, and from what the cgroup says.
 pub(crate) fn judge(run: &Run, attended: &Attended, readings: &Readings) -> Result<Outcome, SetUpFailure> {
     let Attended { seen, reports, word } = attended;
-    let script = matches!(run.program, Program::Script { .. });
+    let script = run.program.has_prelude();
     if let Some(failure) = &reports.failure {
         let explained = explain(failure);
         if failure.exec {
@@ -216,7 +216,7 @@ mod tests {
     use callgate_launch::{Reports, Usage};
 
     use super::*;
-    use crate::run::Root;
+    use crate::run::{Program, Root};
 
     fn asked() -> Run {
         let program = Program::Script {

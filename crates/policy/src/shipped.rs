@@ -3,7 +3,7 @@
 use crate::{Policy, PolicyError};
 
 /// Name and text, in the order in which they are listed.
-const SHIPPED: [(&str, &str); 7] = [
+const SHIPPED: [(&str, &str); 9] = [
     ("dify-nodejs", include_str!("../../../policies/dify-nodejs.json")),
     (
         "dify-nodejs-network",
@@ -17,6 +17,11 @@ const SHIPPED: [(&str, &str); 7] = [
     (
         "docker-default",
         include_str!("../../../policies/docker-default.json"),
+    ),
+    ("node", include_str!("../../../policies/node.json")),
+    (
+        "node-network",
+        include_str!("../../../policies/node-network.json"),
     ),
     ("python", include_str!("../../../policies/python.json")),
     (

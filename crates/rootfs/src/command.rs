@@ -26,9 +26,25 @@ impl Plan {
     /// # Errors
     /// [`PlanError::NotFound`], [`PlanError::NotAProgram`], [`PlanError::NoScriptInterpreter`].
     pub fn for_command(program: &Path, identity: &Identity) -> Result<Plan, PlanError> {
+        Self::for_command_with(program, &[], identity)
+    }
+
+    /// [`Plan::for_command`] with files and directories that the program reads besides; what is in them needs
+    /// shared objects too. Those that the host does not have are left out.
+    ///
+    /// # Errors
+    /// Those of [`Plan::for_command`] and [`Plan::add_host`].
+    pub fn for_command_with(
+        program: &Path,
+        data: &[PathBuf],
+        identity: &Identity,
+    ) -> Result<Plan, PlanError> {
         let mut plan = Plan::base(*identity)?;
         plan.program = Some(program.to_owned());
         let programs = plan.add_program(program)?;
+        for path in data {
+            plan.add_host_if_there(path)?;
+        }
         plan.complete(programs)?;
         Ok(plan)
     }

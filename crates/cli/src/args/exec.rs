@@ -19,16 +19,22 @@ A SIZE is a number of bytes, or of K, M or G (1024 each): 256M.
 The environment is PATH, HOME=/tmp, LANG, USER and what --env gives. At tier landlock HOME and TMPDIR
 are a directory of the run's own, which is removed with it.")]
 pub(crate) struct ExecArgs {
-    /// The Python script to run, or - for standard input
-    #[arg(value_name = "SCRIPT.py", required_unless_present_any = ["rest", "code"])]
+    /// The script to run, or - for standard input
+    #[arg(value_name = "SCRIPT", required_unless_present_any = ["rest", "code"])]
     pub(crate) script: Option<PathBuf>,
     /// Any other command to run; after a script, the script's arguments
     #[arg(last = true, value_name = "CMD ARGS")]
     pub(crate) rest: Vec<OsString>,
-    /// Run this Python code
+    /// Run this code
     #[arg(short = 'c', value_name = "CODE", conflicts_with = "script")]
     pub(crate) code: Option<OsString>,
-    /// The policy: a file or a shipped policy's name [default: python, and python-network with --net host]
+    /// What the script is written in. Python is the python3 on the PATH or --python; Node.js is the node on the
+    /// PATH, and its policy is in force from its exec on (--lock exec), as nothing tells when it has started. A
+    /// script whose name ends in .mjs is a module, which can import Node's own modules
+    #[arg(long, value_enum, value_name = "LANG", default_value_t = LangArg::Python)]
+    pub(crate) lang: LangArg,
+    /// The policy: a file or a shipped policy's name [default: python or node, by --lang; with --net host
+    /// python-network or node-network]
     #[arg(long, value_name = "POLICY")]
     pub(crate) policy: Option<String>,
     /// Run in this root, built by `callgate root build`; by default one is made for the run
@@ -128,10 +134,12 @@ pub(crate) struct LimitArgs {
 impl ExecArgs {
     /// The policy that is asked for, or the one for what is run.
     pub(crate) fn policy(&self) -> &str {
-        match (&self.policy, self.net) {
-            (Some(policy), _) => policy,
-            (None, NetArg::None) => "python",
-            (None, NetArg::Host) => "python-network",
+        match (&self.policy, self.lang, self.net) {
+            (Some(policy), _, _) => policy,
+            (None, LangArg::Python, NetArg::None) => "python",
+            (None, LangArg::Python, NetArg::Host) => "python-network",
+            (None, LangArg::Node, NetArg::None) => "node",
+            (None, LangArg::Node, NetArg::Host) => "node-network",
         }
     }
 }
@@ -148,6 +156,12 @@ impl LimitArgs {
             output: self.output_limit,
         }
     }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LangArg {
+    Python,
+    Node,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

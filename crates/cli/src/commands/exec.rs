@@ -1,6 +1,7 @@
 //! `callgate exec`: runs code under a policy and says how it ended.
 
 mod learned;
+mod node;
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use callgate_cache::Cache;
 use callgate_exec::{Filtering, Input, Io, Lock, Program, Root, Run, Status, Word, run as run_it};
 use callgate_python::interpreter::Interpreter;
 
-use crate::args::{ExecArgs, LockArg, NetArg};
+use crate::args::{ExecArgs, LangArg, LockArg, NetArg};
 use crate::commands::report;
 use crate::failure::{CANNOT, Failure};
 use crate::{files, input, interrupt, kept, output};
@@ -60,7 +61,7 @@ pub(crate) fn run(args: &ExecArgs) -> Result<u8, Failure> {
         ..Run::new(program, root, filter)
     };
     match (args.lock, &request.program) {
-        (Some(LockArg::Body), Program::Command { .. }) => {
+        (Some(LockArg::Body), Program::Node { .. } | Program::Command { .. }) => {
             return Err(Failure::input(
                 "--lock body is for Python scripts: only their first line can be told",
             ));
@@ -118,6 +119,9 @@ struct Asked {
 }
 
 fn asked(args: &ExecArgs) -> Result<Asked, Failure> {
+    if args.lang == LangArg::Node {
+        return node::asked(args);
+    }
     let script = match (&args.script, &args.code) {
         (Some(path), _) => Some((path.as_path(), None)),
         (None, Some(code)) => Some((Path::new("<code>"), Some(code.as_bytes().to_vec()))),
@@ -143,9 +147,10 @@ fn asked(args: &ExecArgs) -> Result<Asked, Failure> {
         }
         let program = input::program(name, NOT_FOUND)?;
         let cache = kept::open(&args.python.cache);
-        let root = match python(&program, &cache) {
-            Some(interpreter) => Root::ForPython(Box::new(interpreter)),
-            None => Root::ForCommand(program.clone()),
+        let root = match (python(&program, &cache), node::of(&program)) {
+            (Some(interpreter), _) => Root::ForPython(Box::new(interpreter)),
+            (None, Some(node)) => Root::ForNode(node),
+            (None, None) => Root::ForCommand(program.clone()),
         };
         return Ok(Asked {
             program: Program::Command { program, argv },

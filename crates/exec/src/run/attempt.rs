@@ -10,7 +10,6 @@ use nix::errno::Errno;
 
 use super::conclude::Course;
 use super::launching::{launch, launch_failed};
-use super::program::Program;
 use super::request::Run;
 use super::streams::streams;
 use super::system;
@@ -35,10 +34,8 @@ pub(super) fn attempt(run: &Run, started: impl FnOnce(Stopper)) -> Result<Outcom
         ..
     } = &prepare(run)?;
     let filter = loaded(run, *tier)?;
-    let code = match &run.program {
-        Program::Script { code, .. } => Some(memory_file(code).map_err(system("memfd_create"))?),
-        Program::Command { .. } => None,
-    };
+    let code = run.program.code().map(memory_file).transpose();
+    let code = code.map_err(system("memfd_create"))?;
     let mut work = Work::new(run, ground, *tier)?;
     let landlock = landlock_layer(run)?;
     let (cgroup, lack) = cgroup_layer(identity.uid, run)?;
@@ -52,6 +49,7 @@ pub(super) fn attempt(run: &Run, started: impl FnOnce(Stopper)) -> Result<Outcom
         lock: run.lock,
         filtering: run.filtering,
         code: code.as_ref().map(AsRawFd::as_raw_fd),
+        prelude: run.program.has_prelude(),
         streams: &streams,
         files: &run.files,
         landlock: landlock.as_ref(),

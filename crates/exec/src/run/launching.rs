@@ -10,13 +10,27 @@ use nix::errno::Errno;
 use super::environment::variables;
 use super::program::Program;
 use super::request::Run;
+use crate::node;
 use crate::outcome::SetUpFailure;
 use crate::setup::advice;
 
 /// The command with its arguments and variables; `code` is the script's bytes, `home` its scratch directory
 /// if that is not /tmp.
 pub(super) fn launch(run: &Run, code: Option<&OwnedFd>, home: Option<&Path>) -> Result<Launch, SetUpFailure> {
+    // Without its descriptor no code is run; there is one for every program that has code.
     match (&run.program, code) {
+        (
+            Program::Node {
+                executable,
+                name,
+                args,
+                ..
+            },
+            Some(fd),
+        ) => {
+            let argv = node::command(executable, fd.as_raw_fd(), name, args);
+            Launch::new(executable, argv, variables(&run.env, home))
+        }
         (
             Program::Script {
                 executable,
@@ -31,6 +45,9 @@ pub(super) fn launch(run: &Run, code: Option<&OwnedFd>, home: Option<&Path>) -> 
         }
         (
             Program::Script {
+                executable: program, ..
+            }
+            | Program::Node {
                 executable: program, ..
             },
             None,

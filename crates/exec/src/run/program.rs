@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use callgate_python::interpreter::Interpreter;
 
+use crate::node::Node;
+
 /// What is to be run.
 #[derive(Clone, Debug)]
 pub enum Program {
@@ -19,6 +21,18 @@ pub enum Program {
         /// What comes after the name in `sys.argv`.
         args: Vec<OsString>,
     },
+    /// JavaScript for Node.js; its bytes reach it by descriptor and are never on a disk. It is locked at its
+    /// exec: nothing tells when it is ready for the code.
+    Node {
+        /// Node's path in the root.
+        executable: PathBuf,
+        /// The script's bytes.
+        code: Vec<u8>,
+        /// The name that it has, as a file in the work directory; one that ends in `.mjs` is a module.
+        name: String,
+        /// What comes after the name in `process.argv`.
+        args: Vec<OsString>,
+    },
     /// Any command.
     Command {
         /// The program's path in the root.
@@ -28,11 +42,28 @@ pub enum Program {
     },
 }
 
+impl Program {
+    /// The bytes that the interpreter gets by descriptor.
+    pub(crate) fn code(&self) -> Option<&[u8]> {
+        match self {
+            Self::Script { code, .. } | Self::Node { code, .. } => Some(code),
+            Self::Command { .. } => None,
+        }
+    }
+
+    /// Whether a prelude tells when the interpreter has started.
+    pub(crate) fn has_prelude(&self) -> bool {
+        matches!(self, Self::Script { .. })
+    }
+}
+
 /// What the code sees as `/`.
 #[derive(Clone, Debug)]
 pub enum Root {
     /// What this interpreter needs, found by itself.
     ForPython(Box<Interpreter>),
+    /// What this Node.js needs, found by itself.
+    ForNode(Node),
     /// What this program of the host needs, found by itself.
     ForCommand(PathBuf),
     /// A directory that `callgate root build` made.

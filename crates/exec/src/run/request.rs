@@ -138,7 +138,7 @@ impl Run {
     pub fn new(program: Program, root: Root, filter: Filter) -> Self {
         let lock = match program {
             Program::Script { .. } => Lock::Body,
-            Program::Command { .. } => Lock::Exec,
+            Program::Node { .. } | Program::Command { .. } => Lock::Exec,
         };
         Self {
             program,

@@ -95,6 +95,7 @@ impl<'a> Bed<'a> {
             network: run.network,
             lock: run.lock,
             code: None,
+            prelude: false,
             filtering: Filtering::Enforced,
             streams: &Streams::default(),
             files: &Files::default(),

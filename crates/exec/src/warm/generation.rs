@@ -172,6 +172,7 @@ fn launch(
         network: Network::None,
         lock: Lock::Body,
         code: None,
+        prelude: false,
         filtering: Filtering::Enforced,
         streams: &Streams::default(),
         files: &crate::files::Files::default(),

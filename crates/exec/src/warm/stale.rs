@@ -20,6 +20,7 @@ impl Stamp {
                 paths.push(interpreter.real_executable.clone());
                 paths
             }
+            Root::ForNode(node) => vec![node.executable.clone()],
             Root::ForCommand(program) => vec![program.clone()],
             Root::Directory(dir) => {
                 let inside = dir.join(executable.strip_prefix("/").unwrap_or(executable));

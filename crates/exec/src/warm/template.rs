@@ -100,7 +100,7 @@ impl Template {
         let first = Generation::start(&spec, &root)?;
         let beds = match &spec.root {
             Root::Directory(_) => 1,
-            Root::ForPython(_) | Root::ForCommand(_) => spec.beds.max(1),
+            Root::ForPython(_) | Root::ForNode(_) | Root::ForCommand(_) => spec.beds.max(1),
         };
         let shared = Arc::new(Shared {
             spec,

@@ -137,6 +137,12 @@ fn command(run: &Run) -> (Vec<String>, Option<Python>) {
             name,
             args,
             ..
+        }
+        | Program::Node {
+            executable,
+            name,
+            args,
+            ..
         } => {
             let mut command = vec![executable.display().to_string(), name.clone()];
             command.extend(args.iter().map(|arg| arg.to_string_lossy().into_owned()));
