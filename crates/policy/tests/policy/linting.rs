@@ -26,8 +26,9 @@ fn the_findings_of_the_shipped_policies_are_these() {
     let terminal = "warning terminal-input ioctl";
     let socket = "warning socket-family socket";
     let clone3 = "warning no-fallback clone3";
-    assert_eq!(warnings("python"), [] as [&str; 0]);
-    assert_eq!(warnings("python-network"), [] as [&str; 0]);
+    for ours in ["node", "node-network", "python", "python-network"] {
+        assert_eq!(warnings(ours), [] as [&str; 0], "{ours}");
+    }
     assert_eq!(warnings("dify-python"), [restart, terminal]);
     assert_eq!(warnings("dify-python-network"), [restart, socket, terminal]);
     assert_eq!(warnings("dify-nodejs"), [restart, clone3, terminal]);
@@ -70,9 +71,10 @@ fn the_notes_of_the_shipped_policies_are_these() {
         let kinds: BTreeSet<&str> = notes.iter().map(|finding| finding.kind).collect();
         (notes.len(), kinds.into_iter().collect::<Vec<_>>())
     };
-    // Libraries that compile code at run time (numba, cffi's callbacks) need memory that is both.
-    assert_eq!(notes("python"), (2, vec!["write-execute"]));
-    assert_eq!(notes("python-network"), (2, vec!["write-execute"]));
+    // What compiles code at run time (V8; numba, cffi's callbacks) needs memory that is both.
+    for ours in ["node", "node-network", "python", "python-network"] {
+        assert_eq!(notes(ours), (2, vec!["write-execute"]), "{ours}");
+    }
     assert_eq!(notes("dify-python"), (6, vec!["no-fallback", "write-execute"]));
     assert_eq!(
         notes("dify-python-network"),

@@ -3,7 +3,7 @@
 //!
 //! - `dify`: the shipped lists are those of dify-sandbox, number by number
 //! - `python`: the shipped `python` policy opens nothing dangerous
-//! - `shipped`: `docker-default` decides as Docker documents it; `python-network` is `python` and sockets
+//! - `shipped`: `docker-default` decides as Docker documents it; `python-network` is `python` and sockets, and so for `node`
 //! - `python_runs`: ordinary programs run under them, and end where they leave them
 //! - `reading`: what is read, what is refused, and where the fault is
 //! - `deriving`: traces become policies with provenance

@@ -59,8 +59,14 @@ fn docker_refuses_what_its_documentation_lists_and_allows_the_rest() {
 }
 
 #[test]
-fn the_network_policy_is_the_python_policy_with_sockets_of_three_families() {
-    let (python, network) = (load("python"), load("python-network"));
+fn the_network_policies_are_the_others_with_sockets_of_three_families() {
+    for name in ["node", "python"] {
+        opens_three_families(name, &format!("{name}-network"));
+    }
+}
+
+fn opens_three_families(closed: &str, open: &str) {
+    let (closed, network) = (load(closed), load(open));
     let opened = [
         "connect", "bind", "listen", "accept", "accept4", "sendmmsg", "recvmmsg",
     ];
@@ -70,10 +76,10 @@ fn the_network_policy_is_the_python_policy_with_sockets_of_three_families() {
             if opened.contains(&&*name) {
                 assert_eq!(network.verdict(call), Verdict::Always(Action::Allow), "{call}");
             } else if name != "socket" {
-                assert_eq!(network.verdict(call), python.verdict(call), "{call}");
+                assert_eq!(network.verdict(call), closed.verdict(call), "{call}");
             }
         }
-        let socket = |family, kind| says("python-network", arch, "socket", [family, kind, 0, 0, 0, 0]);
+        let socket = |family, kind| says(open, arch, "socket", [family, kind, 0, 0, 0, 0]);
         for family in [1, 2, 10] {
             for kind in [1, 2, 1 | 0o2_000_000, 2 | 0o4000] {
                 assert_eq!(socket(family, kind), Action::Allow, "{family} {kind}");
