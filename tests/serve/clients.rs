@@ -166,3 +166,22 @@ fn a_client_that_takes_nothing_is_given_up() {
     eventually("the connection closed", || open() < before);
     drop(stream);
 }
+
+#[test]
+fn clients_leave_runs_their_descriptors() {
+    // With no more than these, 1,000 idle clients would take them all.
+    let script = "ulimit -n 700 && exec \"$0\" \"$@\"";
+    let setup = Setup::through(&["bash", "-c", script], &["--patience", "60", "--files", "256"]);
+    let server = setup.ready();
+    let told = server.wait_for_log(|entry| {
+        let text = entry["message"].as_str()?;
+        text.starts_with("of 4096 connections there can be")
+            .then(|| text.to_owned())
+    });
+    assert!(told.contains("ulimit -n"), "{told}");
+    let held: Vec<_> = (0..310).map(|_| server.connect(b"GET")).collect();
+    for _ in 0..4 {
+        assert_eq!(server.run("print(1)")["stdout"], "1\n");
+    }
+    drop(held);
+}

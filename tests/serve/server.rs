@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::exec::interpreter;
-use crate::support::callgate;
+use crate::support::{CALLGATE, callgate};
 
 /// The key of every server here.
 pub const KEY: &str = "a key for tests";
@@ -31,7 +31,21 @@ pub struct Setup {
 
 impl Setup {
     pub fn new(flags: &[&str]) -> Self {
-        let mut command = callgate(["serve", "--log", "json"]);
+        Self::of(callgate(["serve", "--log", "json"]), flags)
+    }
+
+    /// One that another program starts: it gets the server's words as arguments.
+    pub fn through(program: &[&str], flags: &[&str]) -> Self {
+        let mut command = Command::new(program[0]);
+        command
+            .args(&program[1..])
+            .arg(CALLGATE)
+            .args(["serve", "--log", "json"]);
+        command.current_dir(std::env::temp_dir()).env("NO_COLOR", "1");
+        Self::of(command, flags)
+    }
+
+    fn of(mut command: Command, flags: &[&str]) -> Self {
         if !flags.contains(&"--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
         }

@@ -243,3 +243,36 @@ fn the_network_is_open_where_configuration_and_request_say_so() {
         .unwrap();
     assert!(command.contains("policy allow python-network"), "{command}");
 }
+
+#[test]
+fn paths_are_shown_besides_what_the_interpreter_needs() {
+    let licences = "/usr/share/common-licenses";
+    let code = format!("print(open('{licences}/GPL-3').read().split()[0])");
+    let without = Server::start(&[]);
+    assert!(
+        without.run(&code)["stderr"]
+            .as_str()
+            .unwrap()
+            .contains("FileNotFoundError")
+    );
+    let (_dir, path) = config(&format!(
+        "python_lib_path:\n  - {licences}\n  - /usr/lib\n  - /no/such\n  - var/lib\n"
+    ));
+    let server = Server::start(&["--config", &path]);
+    assert_eq!(server.run(&code)["stdout"], "GNU\n");
+    for path in ["/usr/lib", "/no/such", "var/lib"] {
+        assert!(
+            warned(&server, &["python_lib_path", path, "does not see it"]),
+            "{path}: {:#?}",
+            server.log()
+        );
+    }
+    let inside = server.run(&format!("open('{licences}/mine', 'w')"));
+    assert!(
+        inside["stderr"]
+            .as_str()
+            .unwrap()
+            .contains("Read-only file system"),
+        "{inside:#}"
+    );
+}

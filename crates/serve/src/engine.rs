@@ -19,6 +19,8 @@ use crate::script;
 pub struct Sandbox {
     /// The Python interpreter's path.
     pub python: PathBuf,
+    /// Paths of the host that the code sees besides what its interpreter needs.
+    pub shown: Vec<PathBuf>,
     /// The policy.
     pub rules: Rules,
     /// What code has that may use the network; none if no code may.
@@ -52,7 +54,7 @@ pub(crate) struct Engine {
 impl Engine {
     /// Looks at the interpreter.
     pub(crate) fn new(sandbox: Sandbox) -> Result<Self, InterpreterError> {
-        let interpreter = Interpreter::recall(&sandbox.python, &sandbox.cache)?;
+        let interpreter = inspect(&sandbox)?;
         Ok(Self {
             sandbox,
             interpreter: RwLock::new(Arc::new(interpreter)),
@@ -66,7 +68,7 @@ impl Engine {
 
     /// Looks at the interpreter again: its packages may have changed.
     pub(crate) fn renew(&self) -> Result<(), InterpreterError> {
-        let seen = Arc::new(Interpreter::recall(&self.sandbox.python, &self.sandbox.cache)?);
+        let seen = Arc::new(inspect(&self.sandbox)?);
         *self.interpreter.write().unwrap_or_else(PoisonError::into_inner) = seen;
         Ok(())
     }
@@ -117,4 +119,13 @@ impl Engine {
         }
         outcome
     }
+}
+
+/// The interpreter, and with it what else is to be seen.
+fn inspect(sandbox: &Sandbox) -> Result<Interpreter, InterpreterError> {
+    let mut interpreter = Interpreter::recall(&sandbox.python, &sandbox.cache)?;
+    // A root has what this names, with the shared objects that are needed there; the interpreter makes its own
+    // sys.path when it starts.
+    interpreter.sys_path.extend(sandbox.shown.iter().cloned());
+    Ok(interpreter)
 }

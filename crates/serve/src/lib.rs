@@ -31,6 +31,7 @@ mod answer;
 mod api;
 mod app;
 pub mod config;
+mod descriptors;
 mod ender;
 mod engine;
 mod gate;

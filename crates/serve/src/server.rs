@@ -19,7 +19,7 @@ use crate::gate::Gate;
 use crate::job::{Job, Language};
 use crate::metrics::Metrics;
 use crate::runner::Runner;
-use crate::{api, listener};
+use crate::{api, descriptors, listener};
 
 /// Why the server did not serve.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +51,8 @@ const LAST: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// [`ServeError`], before the first request is taken.
-pub fn serve(settings: Settings) -> Result<(), ServeError> {
+pub fn serve(mut settings: Settings) -> Result<(), ServeError> {
+    settings.http.connections = descriptors::connections(settings.http.connections, settings.max_workers);
     let engine = Arc::new(Engine::new(settings.sandbox.clone())?);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let served = runtime.block_on(until_stopped(settings, engine));

@@ -79,9 +79,6 @@ fn settings(args: &ServeArgs, config: &Config) -> Result<Settings, Failure> {
     if config.enable_network == Some(true) {
         warn!("enable_network: code whose request asks for it has the host's network, its loopback included");
     }
-    if !config.python_lib_path.is_empty() {
-        warn!("python_lib_path is not used yet: the root is planned from the interpreter");
-    }
     if config.nodejs_path.is_some() {
         warn!("nodejs_path is not used yet: requests for nodejs are refused");
     }
@@ -103,6 +100,7 @@ fn settings(args: &ServeArgs, config: &Config) -> Result<Settings, Failure> {
     };
     let sandbox = Sandbox {
         python,
+        shown: shown(&config.python_lib_path),
         rules: rules(args, config, &args.policy)?,
         network,
         tier: args.tier,
@@ -131,6 +129,19 @@ fn settings(args: &ServeArgs, config: &Config) -> Result<Settings, Failure> {
         },
         grace: args.grace,
     })
+}
+
+/// The paths of these that a root can have. Of the others dify-sandbox's usual list has many, such as the
+/// directory of all shared objects; what a run needs there is found without it.
+fn shown(paths: &[PathBuf]) -> Vec<PathBuf> {
+    let fits = |path: &&PathBuf| match callgate_rootfs::Plan::new().add_host(path) {
+        Ok(_) => true,
+        Err(error) => {
+            warn!("python_lib_path: {error}; code does not see it, but for what its interpreter needs");
+            false
+        }
+    };
+    paths.iter().filter(fits).cloned().collect()
 }
 
 /// A policy, with what is listed besides or instead.
