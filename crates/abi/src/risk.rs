@@ -30,7 +30,7 @@ impl fmt::Display for Severity {
 }
 
 /// Why a call is dangerous in the hands of code that is not trusted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Risk {
     /// How much.
     pub severity: Severity,

@@ -2,6 +2,7 @@
 
 pub(crate) mod body;
 pub(crate) mod dependencies;
+mod diagnose;
 mod run;
 mod stream;
 
@@ -21,6 +22,7 @@ use crate::app::{App, Phase};
 pub(crate) fn router(app: Arc<App>) -> Router {
     let closed = Router::new()
         .route("/v1/sandbox/run", post(run::run))
+        .route("/v1/sandbox/diagnose", post(diagnose::diagnose))
         .route("/v1/sandbox/dependencies", get(dependencies::list))
         .route("/v1/sandbox/dependencies/update", post(dependencies::update))
         .route("/v1/sandbox/dependencies/refresh", get(dependencies::refresh))

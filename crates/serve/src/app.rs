@@ -14,6 +14,7 @@ use crate::{Http, Settings};
 pub(crate) struct App {
     pub(crate) runner: Runner,
     pub(crate) preload: bool,
+    pub(crate) diagnose: bool,
     pub(crate) http: Http,
     /// The packages as they were last looked at.
     pub(crate) dependencies: Mutex<Option<Vec<Dependency>>>,
@@ -35,6 +36,7 @@ impl App {
         Self {
             runner,
             preload: settings.preload,
+            diagnose: settings.diagnose,
             http: settings.http,
             dependencies: Mutex::default(),
             key: Sha256::digest(settings.key.as_bytes()).into(),

@@ -6,7 +6,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use callgate_cache::Cache;
-use callgate_exec::{Input, Io, Limits, Listener, Network, Outcome, Program, Root, Run, TierChoice, run};
+use callgate_exec::{
+    Filtering, Input, Io, Limits, Listener, Network, Outcome, Program, Root, Run, TierChoice, run,
+};
 use callgate_python::interpreter::{Interpreter, InterpreterError};
 use callgate_tracee::Stopper;
 
@@ -61,6 +63,14 @@ impl Engine {
         })
     }
 
+    /// The policy of a job.
+    pub(crate) fn rules(&self, job: &Job) -> &Rules {
+        match (&self.sandbox.network, job.network) {
+            (Some(networked), true) => &networked.rules,
+            _ => &self.sandbox.rules,
+        }
+    }
+
     /// Whether code can have a network.
     pub(crate) fn has_network(&self) -> bool {
         self.sandbox.network.is_some()
@@ -96,12 +106,17 @@ impl Engine {
             },
         };
         let root = Root::ForPython(Box::new(Interpreter::clone(&interpreter)));
-        let (rules, network, env) = match (&self.sandbox.network, job.network) {
-            (Some(networked), true) => (&networked.rules, Network::Host, networked.env.clone()),
+        let rules = self.rules(job);
+        let (network, env) = match (&self.sandbox.network, job.network) {
+            (Some(networked), true) => (Network::Host, networked.env.clone()),
             // A job that may use a network that there is not is not let in; if it were, it has none.
-            _ => (&self.sandbox.rules, Network::None, Vec::new()),
+            _ => (Network::None, Vec::new()),
         };
         let request = Run {
+            filtering: match job.learn {
+                true => Filtering::Learned,
+                false => Filtering::Enforced,
+            },
             network,
             env,
             tier: self.sandbox.tier,

@@ -48,6 +48,8 @@ pub(crate) struct Job {
     pub(crate) code: String,
     pub(crate) preload: Option<String>,
     pub(crate) network: bool,
+    /// What the policy refuses is recorded and allowed.
+    pub(crate) learn: bool,
 }
 
 impl Job {

@@ -11,6 +11,7 @@
 //! | path | answers |
 //! |---|---|
 //! | `POST /v1/sandbox/run` | runs code: `{language, code, preload, enable_network}` |
+//! | `POST /v1/sandbox/diagnose` | what the code needs beyond the policy (`callgate.diagnosis/1`), if that is switched on |
 //! | `GET /v1/sandbox/dependencies?language=python3` | the packages that are there |
 //! | `GET /v1/sandbox/dependencies/refresh?language=python3` | looks again, and lists |
 //! | `POST /v1/sandbox/dependencies/update` | looks again; installs nothing |
@@ -32,6 +33,7 @@ mod api;
 mod app;
 pub mod config;
 mod descriptors;
+mod diagnosis;
 mod ender;
 mod engine;
 mod gate;
@@ -63,6 +65,8 @@ pub struct Settings {
     pub max_requests: usize,
     /// Whether a request's preload is run.
     pub preload: bool,
+    /// Whether code may be run with what the policy refuses allowed, to learn what it needs.
+    pub diagnose: bool,
     /// How code is run.
     pub sandbox: Sandbox,
     /// What clients may do.

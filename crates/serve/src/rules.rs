@@ -90,12 +90,16 @@ impl Rules {
     pub(crate) fn remedy(&self, violation: &Violation) -> Option<Remedy> {
         let call = Syscall::new(violation.arch, violation.nr);
         let remedy = remedy(&self.policy, &self.source, call, &violation.args).ok()?;
-        let mut listed = self.listed.clone();
-        listed.push(call.known_name()?.to_owned());
         Some(Remedy {
             command: remedy.command,
-            dify: format!("allowed_syscalls: [{}]", listed.join(", ")),
+            dify: self.listing([call.known_name()?.to_owned()]),
         })
+    }
+
+    /// The line of the configuration that adds these calls to what it lists.
+    pub(crate) fn listing(&self, names: impl IntoIterator<Item = String>) -> String {
+        let all: Vec<String> = self.listed.iter().cloned().chain(names).collect();
+        format!("allowed_syscalls: [{}]", all.join(", "))
     }
 }
 

@@ -108,6 +108,7 @@ fn audit(job: &Job, done: &Done, waited_ms: u128, client: &Client) {
         bytes = job.code.len(),
         preload = job.preload.is_some(),
         network = job.network,
+        learn = job.learn,
         outcome = done.word(),
         exit_code,
         refused,

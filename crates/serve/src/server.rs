@@ -150,6 +150,7 @@ fn trial(engine: &Engine) -> Result<(), SetUpFailure> {
         code: "pass".to_owned(),
         preload: None,
         network: false,
+        learn: false,
     };
     let outcome = engine.run(&job, None, |_| {});
     let failed = |error: String| SetUpFailure {

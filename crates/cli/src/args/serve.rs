@@ -49,6 +49,11 @@ pub(crate) struct ServeArgs {
     /// Let allowed_syscalls take the policy's place, as dify-sandbox up to a94a466 does
     #[arg(long)]
     pub(crate) replace_allowed: bool,
+    /// Answer POST /v1/sandbox/diagnose: what code needs beyond the policy (callgate.diagnosis/1). For that, what
+    /// the policy refuses is allowed in that run, but for what would open other layers: everybody with the key
+    /// can have this, so it is for machines on which policies are made
+    #[arg(long)]
+    pub(crate) diagnose: bool,
     /// The isolation that every run must have: auto, full, container or unprivileged
     #[arg(long, value_name = "TIER", default_value = "auto")]
     pub(crate) tier: TierChoice,

@@ -82,6 +82,9 @@ fn settings(args: &ServeArgs, config: &Config) -> Result<Settings, Failure> {
     if config.nodejs_path.is_some() {
         warn!("nodejs_path is not used yet: requests for nodejs are refused");
     }
+    if args.diagnose {
+        warn!("--diagnose: whoever has the key can run code with what the policy refuses allowed");
+    }
     let network = match config.enable_network {
         Some(true) => Some(Networked {
             rules: rules(args, config, &args.network_policy)?,
@@ -121,6 +124,7 @@ fn settings(args: &ServeArgs, config: &Config) -> Result<Settings, Failure> {
         max_workers: config.max_workers.unwrap_or(4),
         max_requests: config.max_requests.unwrap_or(50),
         preload: config.enable_preload.unwrap_or_default(),
+        diagnose: args.diagnose,
         sandbox,
         http: Http {
             body: args.body_limit,

@@ -113,6 +113,7 @@ async fn look(app: &Arc<App>) -> Result<Vec<Dependency>, Refusal> {
         code: LISTING.to_owned(),
         preload: None,
         network: false,
+        learn: false,
     };
     let client = Client {
         peer: "the server itself".to_owned(),

@@ -46,7 +46,7 @@ pub(crate) fn answered(done: Result<Done, NotRun>, left_out: bool) -> Result<Run
 }
 
 /// What is to be run, and whether its preload was left out.
-fn job(app: &App, request: Request) -> Result<(Job, bool), Refusal> {
+pub(crate) fn job(app: &App, request: Request) -> Result<(Job, bool), Refusal> {
     let given = |value: Option<String>, name: &str| match value {
         Some(value) if !value.is_empty() => Ok(value),
         _ => Err(Refusal::bad_request(format!("{name} is missing or empty"))),
@@ -73,6 +73,7 @@ fn job(app: &App, request: Request) -> Result<(Job, bool), Refusal> {
         code,
         preload: preload.filter(|_| app.preload),
         network,
+        learn: false,
     };
     Ok((job, left_out))
 }
