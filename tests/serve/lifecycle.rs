@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use super::server::{LONG, Server, Setup, eventually};
-use crate::support::{callgate, expect, said, scratch};
+use crate::support::{available, callgate, expect, root, said as said_of, scratch};
 
 #[test]
 fn a_server_that_can_run_nothing_does_not_start() {
@@ -33,10 +33,83 @@ fn a_server_that_can_run_nothing_does_not_start() {
         ]),
     );
     assert!(
-        said(&output).contains("no code can be run here"),
+        said_of(&output).contains("no code can be run here"),
         "{}",
-        said(&output)
+        said_of(&output)
     );
+}
+
+#[test]
+fn runs_are_forks_of_an_interpreter_that_has_its_modules() {
+    if !available("root", root()) {
+        return;
+    }
+    let code = "import sys\nprint([name for name in ('json', 'decimal') if name in sys.modules], len(sys.orig_argv) > 0)";
+    let said = |flags: &[&str]| {
+        let server = Server::start(flags);
+        let warm = server.metric("callgate_beds_ready");
+        (
+            server.run(code)["stdout"].as_str().unwrap().to_owned(),
+            warm > 0.0,
+        )
+    };
+    assert_eq!(
+        said(&["--tier", "full", "--fresh"]),
+        ("[] True\n".to_owned(), false)
+    );
+    assert!(said(&["--tier", "full"]).0.starts_with("['json'] "));
+    assert!(
+        said(&["--tier", "full", "--preimport", "decimal,json"])
+            .0
+            .starts_with("['json', 'decimal'] ")
+    );
+    let wrong = [
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--tier",
+        "full",
+        "--preimport",
+        "no_such_module",
+    ];
+    let output = expect(
+        125,
+        callgate(wrong).args(["--python", crate::exec::interpreter()]),
+    );
+    assert!(
+        said_of(&output).contains("no_such_module"),
+        "{}",
+        said_of(&output)
+    );
+    // What one run does, the next does not see.
+    let server = Server::start(&["--tier", "full"]);
+    server.run(
+        "import json, builtins\njson.dumps = None\nbuiltins.print = None\nopen('/tmp/left', 'w').write('x')",
+    );
+    let next = server.run("import json, os\nprint(json.dumps(1), os.listdir('/tmp'))");
+    assert_eq!(next["stdout"], "1 []\n", "{next:#}");
+    // After so many runs a fresh one takes over, and nobody notices.
+    let server = Server::start(&["--tier", "full", "--renew-after", "2"]);
+    for _ in 0..6 {
+        assert_eq!(server.run("print(1)")["stdout"], "1\n");
+    }
+    let (status, answer) = server.post("/v1/sandbox/dependencies/update", r#"{"language": "python3"}"#);
+    assert_eq!((status, &answer["code"]), (200, &json!(0)), "{answer}");
+    assert_eq!(server.run("print(1)")["stdout"], "1\n");
+}
+
+#[test]
+fn where_no_interpreter_can_be_warm_runs_have_new_ones() {
+    if !available("root", root()) {
+        return;
+    }
+    let server = Server::start(&["--tier", "container"]);
+    let told = server.log().iter().any(|entry| {
+        let text = entry["message"].as_str().unwrap_or_default();
+        entry["level"] == "WARN" && text.contains("no warm interpreters")
+    });
+    assert!(told, "{:#?}", server.log());
+    assert_eq!(server.run("print(1)")["stdout"], "1\n");
 }
 
 #[test]

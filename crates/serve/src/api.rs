@@ -51,7 +51,11 @@ async fn health(State(app): State<Arc<App>>) -> Response {
 /// The counters, for Prometheus.
 async fn metrics(State(app): State<Arc<App>>) -> Response {
     let gate = &app.runner.gate;
-    match app.runner.metrics.text(gate.running(), gate.in_hand()) {
+    match app
+        .runner
+        .metrics
+        .text(gate.running(), gate.in_hand(), app.runner.engine.beds())
+    {
         Ok(text) => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             ([(header::CONTENT_TYPE, kind)], text).into_response()

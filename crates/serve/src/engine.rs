@@ -1,4 +1,4 @@
-//! Runs jobs in the sandbox: each in a new interpreter.
+//! Runs jobs in the sandbox: warm, or each in a new interpreter.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use callgate_cache::Cache;
 use callgate_exec::{
-    Filtering, Input, Io, Limits, Listener, Network, Outcome, Program, Root, Run, TierChoice, run,
+    Filtering, Input, Io, Limits, Listener, Network, Outcome, Program, Root, Run, SetUpFailure, Template,
+    TierChoice, run,
 };
 use callgate_python::interpreter::{Interpreter, InterpreterError};
 use callgate_tracee::Stopper;
@@ -15,6 +16,7 @@ use callgate_tracee::Stopper;
 use crate::job::{Job, Language};
 use crate::rules::Rules;
 use crate::script;
+use crate::warm::{Warm, Warmth};
 
 /// How code is run.
 #[derive(Clone, Debug)]
@@ -35,6 +37,8 @@ pub struct Sandbox {
     pub timeout: Duration,
     /// What earlier runs found out about interpreters and roots.
     pub cache: Arc<Cache>,
+    /// How templates are made; none: each run has a new interpreter.
+    pub warmth: Option<Warmth>,
 }
 
 /// What is different for code that may use the network, which is the host's.
@@ -46,29 +50,49 @@ pub struct Networked {
     pub env: Vec<(OsString, OsString)>,
 }
 
-/// What runs jobs.
+/// What runs jobs: templates where they are warm, else a new interpreter for each.
 #[derive(Debug)]
 pub(crate) struct Engine {
     sandbox: Sandbox,
     interpreter: RwLock<Arc<Interpreter>>,
+    warm: Warm,
+    /// How many runs there are at once.
+    max_workers: usize,
+}
+
+/// Why the interpreter can't be looked at again.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RenewError {
+    #[error(transparent)]
+    Interpreter(#[from] InterpreterError),
+    #[error("no warm interpreters: {0}")]
+    Template(SetUpFailure),
 }
 
 impl Engine {
-    /// Looks at the interpreter.
-    pub(crate) fn new(sandbox: Sandbox) -> Result<Self, InterpreterError> {
+    /// Looks at the interpreter. Nothing is warm yet.
+    pub(crate) fn new(sandbox: Sandbox, max_workers: usize) -> Result<Self, InterpreterError> {
         let interpreter = inspect(&sandbox)?;
         Ok(Self {
             sandbox,
             interpreter: RwLock::new(Arc::new(interpreter)),
+            warm: Warm::default(),
+            max_workers,
         })
     }
 
     /// The policy of a job.
     pub(crate) fn rules(&self, job: &Job) -> &Rules {
-        match (&self.sandbox.network, job.network) {
-            (Some(networked), true) => &networked.rules,
-            _ => &self.sandbox.rules,
+        match self.networked(job) {
+            Some(networked) => &networked.rules,
+            None => &self.sandbox.rules,
         }
+    }
+
+    /// What a job has that may use the network. One that asks for a network that there is not is not let in; if it
+    /// were, it would have none.
+    fn networked(&self, job: &Job) -> Option<&Networked> {
+        self.sandbox.network.as_ref().filter(|_| job.network)
     }
 
     /// Whether code can have a network.
@@ -76,15 +100,39 @@ impl Engine {
         self.sandbox.network.is_some()
     }
 
-    /// Looks at the interpreter again: its packages may have changed.
-    pub(crate) fn renew(&self) -> Result<(), InterpreterError> {
+    /// Makes the templates that are asked for.
+    pub(crate) fn warm_up(&self) -> Result<(), SetUpFailure> {
+        match &self.sandbox.warmth {
+            Some(warmth) => self
+                .warm
+                .replace(&self.sandbox, warmth, &self.interpreter(), self.max_workers),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether templates are asked for.
+    pub(crate) fn is_to_be_warm(&self) -> bool {
+        self.sandbox.warmth.is_some()
+    }
+
+    /// How many warm runs could begin at once.
+    pub(crate) fn beds(&self) -> usize {
+        self.warm.ready()
+    }
+
+    /// Looks at the interpreter again: its packages may have changed. Templates are replaced.
+    pub(crate) fn renew(&self) -> Result<(), RenewError> {
         let seen = Arc::new(inspect(&self.sandbox)?);
         *self.interpreter.write().unwrap_or_else(PoisonError::into_inner) = seen;
-        Ok(())
+        // Where there were none, as the tier has no warm runs, there will be none.
+        match self.warm.template(false) {
+            Some(_) => self.warm_up().map_err(RenewError::Template),
+            None => Ok(()),
+        }
     }
 
     /// The interpreter as it was last looked at.
-    pub(crate) fn interpreter(&self) -> Arc<Interpreter> {
+    fn interpreter(&self) -> Arc<Interpreter> {
         Arc::clone(&self.interpreter.read().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -96,6 +144,37 @@ impl Engine {
         listener: Option<Listener>,
         started: impl FnOnce(Stopper),
     ) -> Outcome {
+        // Learning is for cold runs, whose filter is another one.
+        let template = match job.learn {
+            true => None,
+            false => self.warm.template(job.network),
+        };
+        let mut outcome = match template {
+            Some(template) => self.run_warm(&template, job, listener, started),
+            None => self.run_cold(job, listener, started),
+        };
+        if let Some(violation) = &mut outcome.violation {
+            violation.remedy = self.rules(job).remedy(violation);
+        }
+        outcome
+    }
+
+    fn run_warm(
+        &self,
+        template: &Template,
+        job: &Job,
+        listener: Option<Listener>,
+        started: impl FnOnce(Stopper),
+    ) -> Outcome {
+        let code = script::python(job.preload.as_deref(), &job.code);
+        let mut warm = callgate_exec::Job::new(code, script::NAME.to_owned());
+        warm.timeout = Some(self.sandbox.timeout);
+        warm.listener = listener;
+        template.run(warm, started)
+    }
+
+    /// Runs it in an interpreter of its own.
+    fn run_cold(&self, job: &Job, listener: Option<Listener>, started: impl FnOnce(Stopper)) -> Outcome {
         let interpreter = self.interpreter();
         let program = match job.language {
             Language::Python3 | Language::Nodejs => Program::Script {
@@ -106,11 +185,9 @@ impl Engine {
             },
         };
         let root = Root::ForPython(Box::new(Interpreter::clone(&interpreter)));
-        let rules = self.rules(job);
-        let (network, env) = match (&self.sandbox.network, job.network) {
-            (Some(networked), true) => (Network::Host, networked.env.clone()),
-            // A job that may use a network that there is not is not let in; if it were, it has none.
-            _ => (Network::None, Vec::new()),
+        let (network, env) = match self.networked(job) {
+            Some(networked) => (Network::Host, networked.env.clone()),
+            None => (Network::None, Vec::new()),
         };
         let request = Run {
             filtering: match job.learn {
@@ -126,13 +203,9 @@ impl Engine {
             listener,
             input: Input::Empty,
             cache: Arc::clone(&self.sandbox.cache),
-            ..Run::new(program, root, rules.filter.clone())
+            ..Run::new(program, root, self.rules(job).filter.clone())
         };
-        let mut outcome = run(&request, started);
-        if let Some(violation) = &mut outcome.violation {
-            violation.remedy = rules.remedy(violation);
-        }
-        outcome
+        run(&request, started)
     }
 }
 

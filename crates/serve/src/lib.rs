@@ -5,6 +5,8 @@
 //!   `max_workers` *run* at once, each in a thread of its own, and the others wait in the order of their coming;
 //! - a *run* is one of [`callgate_exec`]: root, filter, limits and tier are the same as with `callgate exec`.
 //!   It ends when its client goes away, and its place is free when nothing of it is left;
+//! - a run is *warm* when it is a fork of a template ([`callgate_exec::Template`]) that has its modules imported: one
+//!   template for each network. Else, and where the tier has no templates, it is a new interpreter;
 //! - the *preload* of a request runs where its code runs: in the sandbox, under the filter, before the code. No
 //!   byte that a client sends is evaluated anywhere else.
 //!
@@ -44,6 +46,7 @@ mod rules;
 mod runner;
 mod script;
 mod server;
+mod warm;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -51,6 +54,7 @@ use std::time::Duration;
 pub use engine::{Networked, Sandbox};
 pub use rules::{Change, Rules, RulesError};
 pub use server::{ServeError, serve};
+pub use warm::Warmth;
 
 /// The settings of a server, resolved.
 #[derive(Clone, Debug)]

@@ -41,6 +41,7 @@ pub(crate) struct Metrics {
     waiting: Histogram,
     busy: Gauge,
     in_hand: Gauge,
+    beds: Gauge,
 }
 
 impl fmt::Debug for Metrics {
@@ -68,6 +69,7 @@ impl Metrics {
             waiting: Histogram::new(buckets()),
             busy: Gauge::default(),
             in_hand: Gauge::default(),
+            beds: Gauge::default(),
             registry: Registry::default(),
         };
         registry.register("runs", "Runs that are over, by outcome", new.runs.clone());
@@ -101,6 +103,11 @@ impl Metrics {
             "requests_in_hand",
             "Requests that run or wait for a worker",
             new.in_hand.clone(),
+        );
+        registry.register(
+            "beds_ready",
+            "Warm runs that could begin at once; 0 where runs have new interpreters",
+            new.beds.clone(),
         );
         for (name, help, value) in [
             (
@@ -145,7 +152,8 @@ impl Metrics {
     }
 
     /// In the text format of OpenMetrics.
-    pub(crate) fn text(&self, running: usize, in_hand: usize) -> Result<String, fmt::Error> {
+    pub(crate) fn text(&self, running: usize, in_hand: usize, beds: usize) -> Result<String, fmt::Error> {
+        self.beds.set(beds as i64);
         self.busy.set(running as i64);
         self.in_hand.set(in_hand as i64);
         let mut text = String::new();

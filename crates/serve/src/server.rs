@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use callgate_exec::{SetUpFailure, Status};
+use callgate_exec::{SetUpFailure, Status, Tier};
 use callgate_python::interpreter::InterpreterError;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -53,7 +53,7 @@ const LAST: Duration = Duration::from_secs(5);
 /// [`ServeError`], before the first request is taken.
 pub fn serve(mut settings: Settings) -> Result<(), ServeError> {
     settings.http.connections = descriptors::connections(settings.http.connections, settings.max_workers);
-    let engine = Arc::new(Engine::new(settings.sandbox.clone())?);
+    let engine = Arc::new(Engine::new(settings.sandbox.clone(), settings.max_workers)?);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let served = runtime.block_on(until_stopped(settings, engine));
     // What is left are connections that nobody waits for any more.
@@ -83,7 +83,7 @@ async fn until_stopped(settings: Settings, engine: Arc<Engine>) -> Result<(), Se
         let _ = stopped.await;
     });
     let serving = tokio::spawn(serving);
-    let first = tokio::task::spawn_blocking(move || trial(&engine));
+    let first = tokio::task::spawn_blocking(move || prepared(&engine));
     let early = tokio::select! {
         tried = first => {
             match tried {
@@ -143,8 +143,23 @@ async fn any(stops: &mut [tokio::signal::unix::Signal; 2]) {
     }
 }
 
-/// Runs a program that does nothing: where that fails, every run would.
-fn trial(engine: &Engine) -> Result<(), SetUpFailure> {
+/// Tries what will be done: a cold run, and if that has the tier for it the templates, and a warm one.
+fn prepared(engine: &Engine) -> Result<(), SetUpFailure> {
+    let tier = trial(engine)?;
+    match (engine.is_to_be_warm(), tier) {
+        (false, _) => info!("each run has a new interpreter"),
+        (true, Some(Tier::Full)) => {
+            engine.warm_up()?;
+            trial(engine)?;
+            info!("runs are forks of a warm interpreter");
+        }
+        (true, _) => warn!("no warm interpreters, which need tier full: each run has a new one"),
+    }
+    Ok(())
+}
+
+/// Runs a program that does nothing: where that fails, every run would. Returns its tier.
+fn trial(engine: &Engine) -> Result<Option<Tier>, SetUpFailure> {
     let job = Job {
         language: Language::Python3,
         code: "pass".to_owned(),
@@ -186,5 +201,5 @@ fn trial(engine: &Engine) -> Result<(), SetUpFailure> {
     for note in outcome.notes {
         info!(note, "of the root");
     }
-    Ok(())
+    Ok(outcome.tier)
 }

@@ -54,6 +54,16 @@ pub(crate) struct ServeArgs {
     /// can have this, so it is for machines on which policies are made
     #[arg(long)]
     pub(crate) diagnose: bool,
+    /// Import these modules ahead, in an interpreter of which runs are forks: they have them at once. It runs their
+    /// code before the policy is in force, as it runs the interpreter itself. At tier full only
+    #[arg(long, value_name = "MODULES", default_value = "json", value_delimiter = ',')]
+    pub(crate) preimport: Vec<String>,
+    /// After how many runs that interpreter is replaced by a fresh one
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) renew_after: u64,
+    /// Give each run a new interpreter: no fork of one shares its memory layout and hash seed with others
+    #[arg(long, conflicts_with_all = ["preimport", "renew_after"])]
+    pub(crate) fresh: bool,
     /// The isolation that every run must have: auto, full, container or unprivileged
     #[arg(long, value_name = "TIER", default_value = "auto")]
     pub(crate) tier: TierChoice,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use callgate_exec::Limits;
 use callgate_python::interpreter::Interpreter;
 use callgate_serve::config::{Allowed, Config, Read, WELL_KNOWN_KEY};
-use callgate_serve::{Change, Http, Networked, Rules, Sandbox, ServeError, Settings, serve};
+use callgate_serve::{Change, Http, Networked, Rules, Sandbox, ServeError, Settings, Warmth, serve};
 use tracing::level_filters::LevelFilter;
 use tracing::{info, warn};
 
@@ -117,6 +117,10 @@ fn settings(args: &ServeArgs, config: &Config) -> Result<Settings, Failure> {
             .or(config.worker_timeout)
             .unwrap_or(Duration::from_secs(5)),
         cache: kept::open(&args.cache),
+        warmth: (!args.fresh).then(|| Warmth {
+            preimport: args.preimport.clone(),
+            renew_after: args.renew_after,
+        }),
     };
     Ok(Settings {
         listen,
