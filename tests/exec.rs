@@ -7,6 +7,7 @@
 //! - [`violations`]: refused calls, by every action and from every kind of thread and process;
 //! - [`explain`]: refused calls that get an errno, told by `--explain`;
 //! - [`learn`]: what the policy refuses allowed and recorded by `--learn`;
+//! - [`missing`]: what the code misses by its own words, and the option that brings it in;
 //! - [`lock`]: from when the policy is in force;
 //! - [`lifetime`]: time limits, killed supervisors, what is left behind;
 //! - [`limits`]: what a run may use, how it is told that it used it up, and what it is without a cgroup;
@@ -27,6 +28,7 @@ mod leftovers;
 mod lifetime;
 mod limits;
 mod lock;
+mod missing;
 mod network;
 mod node;
 mod outputs;

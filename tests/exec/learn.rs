@@ -148,6 +148,27 @@ fn what_would_open_other_layers_stays_refused_at_every_tier() {
     soft["errnoRet"] = json!(95);
     let policy = policy(dir.path(), &json!([soft]));
     for place in places {
+        if place.tier() == "landlock" {
+            // There the filter holds what no other layer does.
+            let refused = place.outcome(
+                &["--policy", &policy, "--learn", "/tmp/never.json"],
+                "print('reached')\n",
+            );
+            assert_eq!(
+                (&refused["status"], &refused["exit_code"]),
+                (&json!("setup_failed"), &json!(125)),
+                "{refused:#}"
+            );
+            assert!(
+                refused["setup"]["error"]
+                    .as_str()
+                    .unwrap()
+                    .contains("tier landlock"),
+                "{refused:#}"
+            );
+            assert!(!Path::new("/tmp/never.json").exists());
+            continue;
+        }
         let home = match &place {
             Place::Unprivileged(user) | Place::Landlock(user) => user.dir().join("home"),
             _ => dir.path().to_owned(),

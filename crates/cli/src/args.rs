@@ -151,6 +151,10 @@ pub(crate) struct RootBuildArgs {
     /// Build it for this interpreter and its packages [default: python3 on the PATH]
     #[arg(long, value_name = "PATH")]
     pub(crate) python: Option<PathBuf>,
+    /// Put this file or directory of the host into it, too, under its own path, with the shared objects that it
+    /// needs. Can be repeated
+    #[arg(long, value_name = "PATH")]
+    pub(crate) add: Vec<PathBuf>,
     /// Build it for runs with this network. `host`: with copies of the host's resolv.conf and hosts as they
     /// are now, certificates, and what libc needs to look up names
     #[arg(long, value_enum, value_name = "NETWORK", default_value_t = NetArg::None)]

@@ -61,6 +61,27 @@ pub(crate) fn open(path: &Path, flag: &str) -> Result<File, Failure> {
     Ok(file)
 }
 
+/// Paths of the host as seen from everywhere; `flag` is named if one is not there.
+pub(crate) fn absolute(paths: &[PathBuf], flag: &str) -> Result<Vec<PathBuf>, Failure> {
+    let refuse = |path: &PathBuf, error| Failure::input(format!("{flag} {}: {error}", path.display()));
+    paths
+        .iter()
+        .map(|path| {
+            std::fs::metadata(path).map_err(|error| refuse(path, error))?;
+            // A path with `..` is not one that a root can have.
+            let dotted = path
+                .components()
+                .any(|part| part == std::path::Component::ParentDir);
+            let whole = if dotted {
+                path.canonicalize()
+            } else {
+                std::path::absolute(path)
+            };
+            whole.map_err(|error| refuse(path, error))
+        })
+        .collect()
+}
+
 /// The interpreter for a script: the given one as it is, or one with the script's dependencies.
 pub(crate) fn interpreter(
     script: Option<(&[u8], &str)>,

@@ -14,9 +14,32 @@ use crate::run::{Listener, Stream};
 
 /// One output stream of the code.
 pub(crate) struct Capture {
-    reader: JoinHandle<(Vec<u8>, bool)>,
+    reader: JoinHandle<Drained>,
     /// Closed when the run is over.
     running: OwnedFd,
+}
+
+/// What came of a stream.
+#[derive(Debug, Default)]
+pub(crate) struct Drained {
+    /// The bytes that were kept.
+    pub(crate) kept: Vec<u8>,
+    /// Whether it was longer than its limit.
+    pub(crate) cut: bool,
+    /// Its last bytes, whatever the limit.
+    pub(crate) tail: Vec<u8>,
+}
+
+/// How much of a stream's end is known.
+const TAIL: usize = 64 << 10;
+
+impl Drained {
+    fn end_with(&mut self, bytes: &[u8]) {
+        self.tail.extend_from_slice(bytes);
+        if self.tail.len() > 2 * TAIL {
+            self.tail.drain(..self.tail.len() - TAIL);
+        }
+    }
 }
 
 /// Where the first bytes go.
@@ -25,6 +48,8 @@ pub(crate) enum Sink {
     Kept(Option<(Stream, Listener)>),
     /// To this stream of ours.
     Passed(File),
+    /// All to this stream of ours, as if the code held it: when nobody reads it any more, the code is told.
+    Through(File),
 }
 
 impl Capture {
@@ -32,6 +57,11 @@ impl Capture {
     /// Returns the writing end.
     pub(crate) fn start(limit: u64, sink: Sink) -> io::Result<(Self, OwnedFd)> {
         let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
+        Ok((Self::of(read, limit, sink)?, write))
+    }
+
+    /// The same of a stream whose writing end is there.
+    pub(crate) fn of(read: OwnedFd, limit: u64, sink: Sink) -> io::Result<Self> {
         let (over, running) = pipe2(OFlag::O_CLOEXEC)?;
         let drain = Drain {
             from: File::from(read),
@@ -40,15 +70,18 @@ impl Capture {
             sink,
         };
         let reader = std::thread::Builder::new().spawn(move || drain.run())?;
-        Ok((Self { reader, running }, write))
+        Ok(Self { reader, running })
     }
 
-    /// The bytes that were kept, and whether the stream was cut. For a run that is over: what is in the pipe
+    /// What came of it. For a run that is over: what is in the pipe
     /// is read, and nobody is waited for who holds its writing end still.
-    pub(crate) fn finish(self) -> (Vec<u8>, bool) {
+    pub(crate) fn finish(self) -> Drained {
         drop(self.running);
         // A reader that panicked has lost its bytes: that counts as cut.
-        self.reader.join().unwrap_or((Vec::new(), true))
+        self.reader.join().unwrap_or(Drained {
+            cut: true,
+            ..Drained::default()
+        })
     }
 }
 
@@ -61,9 +94,15 @@ struct Drain {
 }
 
 impl Drain {
-    fn run(mut self) -> (Vec<u8>, bool) {
-        let mut kept = Vec::new();
-        let mut cut = false;
+    fn run(self) -> Drained {
+        let mut drained = Drained::default();
+        let lost = self.drain(&mut drained);
+        drained.cut |= lost;
+        drained
+    }
+
+    /// Reads to the end; returns whether something may be lost.
+    fn drain(mut self, drained: &mut Drained) -> bool {
         let mut chunk = [0; 64 << 10];
         let mut left = self.limit;
         // A pipe that the code has enlarged holds 1 MiB (pipe(7)): more than that was not written by it.
@@ -73,36 +112,45 @@ impl Drain {
             if !over && self.is_over() {
                 over = true;
                 if fcntl(&self.from, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).is_err() {
-                    return (kept, true);
+                    return true;
                 }
             }
             match self.from.read(&mut chunk) {
-                Ok(0) => return (kept, cut),
+                Ok(0) => return false,
                 Ok(read) => {
                     let room = read.min(usize::try_from(left).unwrap_or(usize::MAX));
                     left -= room as u64;
-                    cut |= room < read;
+                    drained.cut |= room < read;
+                    drained.end_with(chunk.get(..read).unwrap_or_default());
                     let first = chunk.get(..room).unwrap_or_default();
                     match &self.sink {
                         Sink::Kept(heard) => {
-                            kept.extend_from_slice(first);
+                            drained.kept.extend_from_slice(first);
                             if let (Some((stream, listener)), false) = (heard, first.is_empty()) {
                                 listener.tell(*stream, first);
                             }
                         }
                         // A reader that has gone away has seen enough.
                         Sink::Passed(to) => drop((&*to).write_all(first)),
+                        // With our end closed its next write fails, as it would have.
+                        Sink::Through(to) => {
+                            if pass(to, first).is_err() {
+                                return false;
+                            }
+                        }
                     }
                     if over {
                         if read >= rest {
-                            return (kept, true);
+                            return true;
                         }
                         rest -= read;
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if over && error.kind() == io::ErrorKind::WouldBlock => return (kept, cut),
-                Err(_) => return (kept, true),
+                Err(error) if over && error.kind() == io::ErrorKind::WouldBlock => return false,
+                // A terminal whose other end nobody holds any more.
+                Err(error) if error.raw_os_error() == Some(libc::EIO) => return false,
+                Err(_) => return true,
             }
         }
     }
@@ -123,6 +171,26 @@ impl Drain {
     }
 }
 
+/// Writes all, also to a stream that somebody has made non-blocking.
+fn pass(mut to: &File, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match to.write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let mut ready = [PollFd::new(to.as_fd(), PollFlags::POLLOUT)];
+                match poll(&mut ready, PollTimeout::NONE) {
+                    Ok(_) | Err(Errno::EINTR) => {}
+                    Err(errno) => return Err(errno.into()),
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -137,9 +205,9 @@ mod tests {
             write.write_all(&[b'x'; 10_000]).unwrap();
         }
         drop(write);
-        let (bytes, cut) = capture.finish();
-        assert_eq!(bytes.len(), 1000);
-        assert!(cut);
+        let Drained { kept, cut, tail } = capture.finish();
+        assert_eq!(kept.len(), 1000);
+        assert!(cut && tail.len() >= TAIL);
     }
 
     #[test]
@@ -153,7 +221,8 @@ mod tests {
         });
         let (capture, write) = Capture::start(5, Sink::Kept(Some((Stream::Stderr, listener)))).unwrap();
         File::from(write).write_all(b"said and cut").unwrap();
-        assert_eq!(capture.finish(), (b"said ".to_vec(), true));
+        let Drained { kept, cut, .. } = capture.finish();
+        assert_eq!((kept.as_slice(), cut), (&b"said "[..], true));
         assert_eq!(*heard.lock().unwrap(), b"said ");
     }
 
@@ -164,7 +233,11 @@ mod tests {
         write.write_all(b"said").unwrap();
         std::thread::sleep(Duration::from_millis(20));
         let told = std::thread::spawn(move || capture.finish());
-        assert_eq!(told.join().unwrap(), (b"said".to_vec(), false));
+        let Drained { kept, cut, tail } = told.join().unwrap();
+        assert_eq!(
+            (kept.as_slice(), cut, tail.as_slice()),
+            (&b"said"[..], false, &b"said"[..])
+        );
         drop(write);
     }
 
@@ -173,7 +246,11 @@ mod tests {
         let (to, passed) = pipe2(OFlag::O_CLOEXEC).unwrap();
         let (capture, write) = Capture::start(7, Sink::Passed(passed.into())).unwrap();
         File::from(write).write_all(b"one two three").unwrap();
-        assert_eq!(capture.finish(), (Vec::new(), true));
+        let Drained { kept, cut, tail } = capture.finish();
+        assert_eq!(
+            (kept.as_slice(), cut, tail.as_slice()),
+            (&b""[..], true, &b"one two three"[..])
+        );
         let mut text = String::new();
         File::from(to).read_to_string(&mut text).unwrap();
         assert_eq!(text, "one two");

@@ -23,6 +23,7 @@ pub use self::refusal::{Refusal, Refuser};
 pub(crate) use self::refusals::Refusals;
 use crate::outcome::SetUpFailure;
 use crate::sys;
+use crate::tier::Tier;
 
 /// What is known, and done, of the calls that the filter refuses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,10 +50,23 @@ impl Filtering {
     }
 }
 
-/// Fails if the reports can't be had safely: what a listener outside answers would count more than we do.
-pub(crate) fn check(filtering: Filtering) -> Result<(), SetUpFailure> {
-    if filtering == Filtering::Enforced {
-        return Ok(());
+/// Fails if the reports can't be had safely: what a listener outside answers would count more than we do. And
+/// nothing is learned where the filter is what separates the code from the rest of its user's processes.
+pub(crate) fn check(filtering: Filtering, tier: Tier) -> Result<(), SetUpFailure> {
+    match (filtering, tier) {
+        (Filtering::Enforced, _) => return Ok(()),
+        (Filtering::Learned, Tier::Landlock) => {
+            return Err(SetUpFailure {
+                step: "seccomp".to_owned(),
+                error:
+                    "nothing is learned at tier landlock: without the filter too little would hold the code"
+                        .to_owned(),
+                advice: Some(
+                    "use --learn where another tier works: `callgate doctor` says what they need".to_owned(),
+                ),
+            });
+        }
+        (Filtering::Learned | Filtering::Explained, _) => {}
     }
     // The filter that is tried for it ends with its thread.
     let tried = thread::scope(|scope| scope.spawn(sys::listen).join());

@@ -96,6 +96,9 @@ pub(crate) fn prepare(run: &Run) -> Result<Prepared, Unready> {
         if run.network == Network::Host {
             plan.add_network()?;
         }
+        if !run.add.is_empty() {
+            plan.add(&run.add)?;
+        }
         Ok(plan)
     })
     .map_err(unplanned)?;

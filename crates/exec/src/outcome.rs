@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Tier;
 use crate::filtering::Refusal;
+use crate::lacks::Lack;
 use crate::out::BroughtOut;
 use crate::run::Network;
 
@@ -48,6 +49,9 @@ pub struct Outcome {
     /// How many refused calls are not among them, because there were too many kinds.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub refusals_omitted: u64,
+    /// What the code missed by its own words, and where the host has it; where that was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lacks: Vec<Lack>,
     /// The limit that ended the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<LimitHit>,
@@ -207,6 +211,7 @@ impl Outcome {
             violation: None,
             refusals: None,
             refusals_omitted: 0,
+            lacks: Vec::new(),
             limit: None,
             tier: None,
             layers: Vec::new(),

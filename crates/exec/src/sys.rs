@@ -1,7 +1,7 @@
 //! The raw kernel calls of this crate.
 #![allow(unsafe_code)]
 
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 
 use nix::errno::Errno;
@@ -68,4 +68,17 @@ pub(crate) fn listen() -> nix::Result<bool> {
         Err(Errno::EBUSY) => Ok(false),
         Err(errno) => Err(errno),
     }
+}
+
+/// The size of a terminal (`TIOCGWINSZ`, ioctl_tty(2)).
+pub(crate) fn window_size(terminal: BorrowedFd<'_>) -> Option<libc::winsize> {
+    let mut size = libc::winsize {
+        ws_row: 0,
+        ws_col: 0,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    // SAFETY: the kernel writes one winsize into a live local.
+    let done = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) };
+    (done == 0).then_some(size)
 }

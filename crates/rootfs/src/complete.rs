@@ -20,8 +20,16 @@ const MANY_DANGLING: usize = 10;
 impl Plan {
     /// Adds what the programs and the objects in the plan's trees need, until nothing new comes up.
     pub(crate) fn complete(&mut self, programs: Vec<PathBuf>) -> Result<(), PlanError> {
+        self.complete_besides(BTreeSet::new(), programs)
+    }
+
+    /// The same, where these trees are complete already.
+    pub(crate) fn complete_besides(
+        &mut self,
+        mut scanned: BTreeSet<PathBuf>,
+        programs: Vec<PathBuf>,
+    ) -> Result<(), PlanError> {
         let mut modules = Vec::new();
-        let mut scanned = BTreeSet::new();
         while let Some((inside, source)) = self.unscanned(&scanned) {
             let scan = self.scan(&inside, &source, Candidates::Named);
             scanned.insert(inside.clone());
@@ -47,13 +55,7 @@ impl Plan {
         &mut self,
         add: impl FnOnce(&mut Plan) -> Result<(), PlanError>,
     ) -> Result<(), PlanError> {
-        let trees = |plan: &Plan| -> BTreeSet<PathBuf> {
-            let all = plan
-                .iter()
-                .filter(|(_, entry)| matches!(entry, Entry::Tree { .. }));
-            all.map(|(at, _)| at.to_owned()).collect()
-        };
-        let mut scanned = trees(self);
+        let mut scanned: BTreeSet<PathBuf> = self.trees().map(Path::to_owned).collect();
         add(self)?;
         while let Some((inside, source)) = self.unscanned(&scanned) {
             let scan = self.scan(&inside, &source, Candidates::Named);
@@ -69,6 +71,14 @@ impl Plan {
     pub(crate) fn scan(&self, inside: &Path, source: &Path, candidates: Candidates) -> Scan {
         let skip = |path: &Path| path != inside && self.get(path).is_some();
         scan(inside, source, candidates, &skip)
+    }
+
+    /// The directories that are in it whole.
+    pub(crate) fn trees(&self) -> impl Iterator<Item = &Path> {
+        let trees = self
+            .iter()
+            .filter(|(_, entry)| matches!(entry, Entry::Tree { .. }));
+        trees.map(|(at, _)| at)
     }
 
     fn unscanned(&self, scanned: &BTreeSet<PathBuf>) -> Option<(PathBuf, PathBuf)> {

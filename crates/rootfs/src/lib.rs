@@ -28,6 +28,7 @@
 //!   opens (libgcc_s, libnss_files). Character set converters (gconv) and locales other than C.UTF-8 are left out;
 //! - for a command, only shared objects are found, not its data.
 
+mod add;
 mod base;
 mod certs;
 mod check;
@@ -51,7 +52,7 @@ mod traced;
 mod view;
 
 pub use check::{CheckError, REPORT_SCHEMA, Report, check_directory, check_plan};
-pub use elf::{Cache, CacheEntry, CacheError, Closure, Found, Missing};
+pub use elf::{Cache, CacheEntry, CacheError, Closure, Found, Missing, is_in_loader_cache, objects_on_host};
 pub use entry::{Device, Entry};
 pub use error::PlanError;
 pub use guard::shows_too_much;

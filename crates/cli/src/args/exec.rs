@@ -15,6 +15,9 @@ Exit codes: the code's own; 124 timeout; 125 a set-up step failed and nothing ra
 can't be run; 127 it is not found; 128+N killed by signal N (159: a refused call; 137: out of memory,
 out of CPU time); 2 bad input; 1, when the code's own is 0, if what it left could not all be written to
 --out. The outcome's `status`, `limit` and `out` tell them apart.
+When the code fails, the end of its standard error is searched for what it missed (a module, a shared
+object, a file), and the report says where this host has it and which option brings it in. For that the
+standard error passes through callgate; not that of a command on a terminal.
 A SIZE is a number of bytes, or of K, M or G (1024 each): 256M.
 The environment is PATH, HOME=/tmp, LANG, USER and what --env gives. At tier landlock HOME and TMPDIR
 are a directory of the run's own, which is removed with it.")]
@@ -40,6 +43,10 @@ pub(crate) struct ExecArgs {
     /// Run in this root, built by `callgate root build`; by default one is made for the run
     #[arg(long, value_name = "DIR")]
     pub(crate) root: Option<PathBuf>,
+    /// Put this file or directory of the host into the root, under its own path, with the shared objects that it
+    /// needs. Read-only. Can be repeated
+    #[arg(long, value_name = "PATH", conflicts_with = "root")]
+    pub(crate) add: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) python: PythonArgs,
     /// The isolation that the run must have: auto, full, container, unprivileged or landlock. `auto` takes the
@@ -67,12 +74,10 @@ pub(crate) struct ExecArgs {
     /// The filter holds nobody then; all other layers hold. As the policy says stays what would open them:
     /// the calls that `policy lint` warns of (ptrace, mounts, namespaces, io_uring, bpf, keys …), seccomp,
     /// clone with namespaces, TIOCSTI, sockets but of AF_UNIX, AF_INET, AF_INET6 and AF_NETLINK, foreign entries
-    /// (i386, x32), and where the tier has no namespaces IPC objects; clone3 gets ENOSYS. Costs and bounds are
-    /// those of --explain
+    /// (i386, x32), and where the tier has no namespaces IPC objects; clone3 gets ENOSYS. Not at tier landlock.
+    /// Costs and bounds are those of --explain
     #[arg(long, value_name = "FILE", conflicts_with = "explain")]
     pub(crate) learn: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) limits: LimitArgs,
     /// Give the code this environment variable
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) env: Vec<OsString>,
@@ -95,6 +100,8 @@ pub(crate) struct ExecArgs {
     /// Say nothing about a run that went well
     #[arg(short, long)]
     pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
 }
 
 /// What the run may use.

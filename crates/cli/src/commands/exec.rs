@@ -44,6 +44,8 @@ pub(crate) fn run(args: &ExecArgs) -> Result<u8, Failure> {
         (None, false) => Input::Ours,
     };
     let mut request = Run {
+        look_for_lacks: true,
+        add: input::absolute(&args.add, "--add")?,
         filtering: match (&args.learn, args.explain) {
             (Some(_), _) => Filtering::Learned,
             (None, true) => Filtering::Explained,

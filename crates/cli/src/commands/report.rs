@@ -1,5 +1,6 @@
 //! What is said of a run, below its own output and on standard error.
 
+mod lacks;
 mod refusals;
 
 use callgate_abi::Syscall;
@@ -76,6 +77,7 @@ pub(crate) fn print(outcome: &Outcome) {
     }
     violation(outcome);
     refusals::print(outcome);
+    lacks::print(outcome);
     if let Some(limit) = &outcome.limit {
         anstream::eprintln!("  {}", mend(limit));
     }

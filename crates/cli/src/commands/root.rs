@@ -33,6 +33,8 @@ pub(crate) fn build(args: &RootBuildArgs) -> Result<u8, Failure> {
     if args.net == NetArg::Host {
         plan.add_network().map_err(Failure::input)?;
     }
+    plan.add(&input::absolute(&args.add, "--add")?)
+        .map_err(|error| Failure::input(format!("--add: {error}")))?;
     let spinner = Spinner::new();
     spinner.say(&format!("building {}", args.dir.display()));
     let built = materialise(&plan, &args.dir, &BuildOptions::default(), &mut |progress| {

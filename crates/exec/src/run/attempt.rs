@@ -99,7 +99,7 @@ pub(super) fn attempt(run: &Run, started: impl FnOnce(Stopper)) -> Result<Outcom
 
 /// The program that is loaded: the policy's, or one that tells of what it refuses.
 fn loaded(run: &Run, tier: Tier) -> Result<Filter, SetUpFailure> {
-    filtering::check(run.filtering)?;
+    filtering::check(run.filtering, tier)?;
     let separate = !namespaces(tier).is_empty();
     filtering::program(&run.filter, run.filtering, separate).map_err(|error| SetUpFailure {
         step: "seccomp".to_owned(),

@@ -7,6 +7,7 @@ use super::streams::{Captures, finish};
 use crate::attend::Attended;
 use crate::cgroup::{Absent, Cgroup};
 use crate::host;
+use crate::lacks::lacks;
 use crate::landlock;
 use crate::network::opened;
 use crate::outcome::{Outcome, SetUpFailure, Usage};
@@ -32,13 +33,14 @@ impl Course<'_> {
         run: &Run,
         attended: &Attended,
         cgroup: Option<Cgroup>,
-        captures: Option<Captures>,
+        captures: Captures,
     ) -> Result<Outcome, SetUpFailure> {
         let readings = cgroup.as_ref().map(Cgroup::readings).unwrap_or_default();
         drop(cgroup);
         let mut outcome = judge(run, attended, &readings)?;
-        if let Some(captures) = captures {
-            finish(captures, run.io == Io::Capture, &mut outcome);
+        let stderr = finish(captures, run.io == Io::Capture, &mut outcome);
+        if let (Some(stderr), true, true) = (stderr, run.look_for_lacks, outcome.exit_code != 0) {
+            outcome.lacks = lacks(run, self.tier, &stderr);
         }
         outcome.tier = Some(self.tier);
         outcome.layers = self.layers;

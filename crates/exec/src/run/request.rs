@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -90,6 +91,8 @@ pub struct Run {
     pub program: Program,
     /// Where.
     pub root: Root,
+    /// Files and directories of the host that a root which is found by itself has besides, under their own paths.
+    pub add: Vec<PathBuf>,
     /// The compiled policy.
     pub filter: Filter,
     /// What is known, and done, of the calls that the filter refuses.
@@ -112,6 +115,9 @@ pub struct Run {
     pub listener: Option<Listener>,
     /// Where its input comes from.
     pub input: Input,
+    /// Whether it is looked for on the host what the code says that it misses, if it fails: for who runs it, as
+    /// the answers tell what the host has.
+    pub look_for_lacks: bool,
     /// Files that are copied into its work directory.
     pub files: Files,
     /// Where the files are brought that it leaves in its work directory.
@@ -143,6 +149,7 @@ impl Run {
         Self {
             program,
             root,
+            add: Vec::new(),
             filter,
             filtering: Filtering::Enforced,
             tier: TierChoice::Auto,
@@ -154,6 +161,7 @@ impl Run {
             io: Io::Inherit,
             listener: None,
             input: Input::Ours,
+            look_for_lacks: false,
             files: Files::default(),
             out: None,
             cache: Arc::default(),

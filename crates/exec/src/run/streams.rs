@@ -1,21 +1,32 @@
 //! The standard streams of a run.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::pty::{OpenptyResult, openpty};
+use nix::sys::termios::{OutputFlags, tcgetattr};
+
+use super::program::Program;
 use super::request::{Input, Io, Run, Stream};
 use super::system;
-use crate::capture::{Capture, Sink};
+use crate::capture::{Capture, Drained, Sink};
 use crate::limits::Limits;
 use crate::outcome::{Captured, Outcome, SetUpFailure};
 use crate::setup::Streams;
+use crate::sys;
 
-/// The two streams that go through our hands.
-pub(crate) type Captures = (Capture, Capture);
+/// The streams that go through our hands.
+#[derive(Default)]
+pub(crate) struct Captures {
+    stdout: Option<Capture>,
+    stderr: Option<Capture>,
+}
 
 /// Opens them: what the code gets, and our ends of what is captured.
-pub(crate) fn streams(run: &Run) -> Result<(Streams, Option<Captures>), SetUpFailure> {
+pub(crate) fn streams(run: &Run) -> Result<(Streams, Captures), SetUpFailure> {
     let stdin = match &run.input {
         Input::Ours => None,
         Input::Empty => Some(File::open("/dev/null").map_err(system("open /dev/null"))?),
@@ -24,13 +35,15 @@ pub(crate) fn streams(run: &Run) -> Result<(Streams, Option<Captures>), SetUpFai
     .map(OwnedFd::from);
     let limit = match (run.io, run.limits.output) {
         (Io::Inherit, None) => {
-            return Ok((
-                Streams {
-                    stdin,
-                    ..Streams::default()
-                },
-                None,
-            ));
+            let mut streams = Streams {
+                stdin,
+                ..Streams::default()
+            };
+            let captures = match run.look_for_lacks {
+                true => overhear(run, &mut streams).map_err(system("listening to the output"))?,
+                false => Captures::default(),
+            };
+            return Ok((streams, captures));
         }
         (_, Some(limit)) => limit,
         (Io::Capture, None) => Limits::CAPTURED,
@@ -52,28 +65,86 @@ pub(crate) fn streams(run: &Run) -> Result<(Streams, Option<Captures>), SetUpFai
             stdout: Some(stdout),
             stderr: Some(stderr),
         },
-        Some((out, err)),
+        Captures {
+            stdout: Some(out),
+            stderr: Some(err),
+        },
     ))
 }
 
-/// Puts what was captured into the outcome.
-pub(super) fn finish(captures: Captures, kept: bool, outcome: &mut Outcome) {
-    let (stdout, stderr) = captures;
-    let mut whole = |name: &str, capture: Capture| {
-        let (bytes, cut) = capture.finish();
-        if cut {
+/// Listens to what goes to our own standard error, so that it can be told what the code missed: it passes through
+/// our hands, and the code sees what it would see without us. Not where that is uncertain.
+fn overhear(run: &Run, streams: &mut Streams) -> io::Result<Captures> {
+    let ours = io::stderr();
+    let id = |file: &File| {
+        file.metadata()
+            .map(|meta| (meta.dev(), meta.ino(), meta.file_type()))
+    };
+    let Ok(to) = ours.as_fd().try_clone_to_owned().map(File::from) else {
+        return Ok(Captures::default());
+    };
+    let err = id(&to)?;
+    if to.is_terminal() {
+        // A command may be one that asks its terminal for more than to show text.
+        if matches!(run.program, Program::Command { .. }) {
+            return Ok(Captures::default());
+        }
+        let (master, slave) = terminal_like(&to)?;
+        streams.stderr = Some(slave);
+        return Ok(Captures {
+            stderr: Some(Capture::of(master, u64::MAX, Sink::Through(to))?),
+            stdout: None,
+        });
+    }
+    if err.2.is_char_device() {
+        return Ok(Captures::default());
+    }
+    let (capture, writer) = Capture::start(u64::MAX, Sink::Through(to))?;
+    // Of two streams to one place the order stays, as both go through one pipe.
+    let out = io::stdout().as_fd().try_clone_to_owned().map(File::from);
+    if out.and_then(|out| id(&out)).is_ok_and(|out| out == err) {
+        streams.stdout = Some(writer.try_clone()?);
+    }
+    streams.stderr = Some(writer);
+    Ok(Captures {
+        stderr: Some(capture),
+        stdout: None,
+    })
+}
+
+/// A terminal of the code's own that looks like ours: our end, and the code's. Nothing is made of what is
+/// written to it, as ours does that.
+fn terminal_like(ours: &File) -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut like = tcgetattr(ours)?;
+    like.output_flags.remove(OutputFlags::OPOST);
+    let OpenptyResult { master, slave } = openpty(sys::window_size(ours.as_fd()).as_ref(), &like)?;
+    for end in [&master, &slave] {
+        fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    }
+    Ok((master, slave))
+}
+
+/// Puts what was captured into the outcome; returns the end of the standard error, if it is known.
+pub(super) fn finish(captures: Captures, kept: bool, outcome: &mut Outcome) -> Option<Vec<u8>> {
+    let mut whole = |name: &str, capture: Option<Capture>| {
+        let drained = capture?.finish();
+        if drained.cut {
             outcome.truncated.push(name.to_owned());
         }
-        bytes
+        Some(drained)
     };
-    let captured = Captured {
-        stdout: whole("stdout", stdout),
-        stderr: whole("stderr", stderr),
-    };
+    let (stdout, stderr) = (whole("stdout", captures.stdout), whole("stderr", captures.stderr));
+    let tail = stderr.as_ref().map(|stderr| stderr.tail.clone());
     if kept {
+        let bytes = |drained: Option<Drained>| drained.map(|drained| drained.kept).unwrap_or_default();
+        let captured = Captured {
+            stdout: bytes(stdout),
+            stderr: bytes(stderr),
+        };
         let text = |bytes: &[u8]| Some(String::from_utf8_lossy(bytes).into_owned());
         outcome.stdout = text(&captured.stdout);
         outcome.stderr = text(&captured.stderr);
         outcome.captured = Some(captured);
     }
+    tail
 }

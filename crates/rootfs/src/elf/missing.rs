@@ -81,6 +81,26 @@ pub(crate) fn locate<'a>(
         .collect()
 }
 
+/// The files of the host with this name, where [`Missing::on_host`] looks; none for a name with a slash.
+pub fn objects_on_host(name: &str) -> Vec<PathBuf> {
+    let name = OsString::from(name);
+    let found = on_host(&BTreeSet::from([name.clone()]));
+    found.get(&name).cloned().unwrap_or_default()
+}
+
+/// Whether the host's `ld.so.cache` has this file, as it names it or as it is without symlinks.
+pub fn is_in_loader_cache(path: &Path) -> bool {
+    let cache = std::fs::read(CACHE)
+        .ok()
+        .and_then(|bytes| Cache::parse(&bytes).ok())
+        .unwrap_or_default();
+    let same = |known: &Path| {
+        known == path
+            || known.file_name() == path.file_name() && known.canonicalize().ok() == path.canonicalize().ok()
+    };
+    cache.entries().iter().any(|entry| same(&entry.path))
+}
+
 fn on_host(names: &BTreeSet<OsString>) -> BTreeMap<OsString, Vec<PathBuf>> {
     let mut out: BTreeMap<OsString, BTreeSet<PathBuf>> = BTreeMap::new();
     let mut add = |path: PathBuf| {

@@ -14,6 +14,6 @@ mod search;
 pub use cache::{Cache, CacheEntry, CacheError};
 pub use closure::{Closure, Found};
 pub(crate) use closure::{Needs, closure};
-pub use missing::Missing;
+pub use missing::{Missing, is_in_loader_cache, objects_on_host};
 pub(crate) use object::{Parsed, parse};
 pub(crate) use search::parse_all;
