@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::server::{KEY, Server, Setup};
+use crate::support::{available, tool};
 
 /// The four fields of dify-sandbox.
 fn theirs(data: &Value) -> Value {
@@ -160,6 +161,49 @@ fn requests_that_can_not_be_meant_are_refused() {
     let (status, text) = server.get(run);
     assert_eq!((status, text.contains("-405")), (405, true), "{text}");
     assert_eq!(server.run("print('still here')")["stdout"], "still here\n");
+}
+
+#[test]
+fn javascript_runs_where_there_is_a_node() {
+    if !available("node", tool("node")) {
+        return;
+    }
+    let server = Setup::new(&[]).env("ENABLE_PRELOAD", "true").ready();
+    let ask = |code: &str, more: &Value| {
+        let mut body = json!({"language": "nodejs", "code": code});
+        for (key, value) in more.as_object().unwrap() {
+            body[key] = value.clone();
+        }
+        let (status, answer) = server.post("/v1/sandbox/run", &body.to_string());
+        assert_eq!((status, &answer["code"]), (200, &json!(0)), "{answer:#}");
+        answer["data"].clone()
+    };
+    let plain = json!({});
+    assert_eq!(theirs(&ask("console.log(1)", &plain)), json!(["1\n", "", "", 0]));
+    assert_eq!(
+        ask("process.exit(3)", &plain)["error"],
+        "process exited with code 3"
+    );
+    let thrown = ask("\nthrow new Error('mine')", &plain);
+    assert_eq!(thrown["exit_code"], 1);
+    assert!(
+        thrown["stderr"].as_str().unwrap().contains("code.js:2"),
+        "{thrown:#}"
+    );
+    let with = ask(
+        "console.log(twice(21))",
+        &json!({"preload": "const twice = (x) => 2 * x"}),
+    );
+    assert_eq!(with["stdout"], "42\n");
+    let outside = ask(
+        "console.log(require('fs').existsSync('/etc/shadow'), process.getuid() === 0)",
+        &plain,
+    );
+    assert_eq!(outside["stdout"], "false false\n");
+    assert_eq!(
+        server.metric("callgate_runs_total{language=\"nodejs\",outcome=\"exited\"}"),
+        5.0
+    );
 }
 
 #[test]

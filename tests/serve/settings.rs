@@ -59,6 +59,7 @@ fn what_can_not_be_meant_ends_the_start() {
         ("a: [1\n", "not YAML"),
         ("allowed_syscalls: [no_such_call]\n", "no_such_call"),
         ("python_path: /no/such/python\n", "/no/such/python"),
+        ("nodejs_path: /no/such/node\n", "nodejs_path: /no/such/node"),
     ] {
         let (_dir, path) = config(text);
         let output = expect(

@@ -22,7 +22,7 @@ pub(crate) use policy::{
     Format, LintArgs, NewArgs, NumbersArgs, PolicyCommand, PolicyFormat, PolicyImportArgs, ShowArgs,
     TranslateArgs, UnknownArg, VerifyArgs,
 };
-pub(crate) use serve::{LogForm, ServeArgs};
+pub(crate) use serve::{LogForm, Pair, ServeArgs};
 
 /// Which system calls does this program need, and will it run when only those are open?
 #[derive(Debug, Parser)]

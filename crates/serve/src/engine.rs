@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use callgate_cache::Cache;
 use callgate_exec::{
-    Filtering, Input, Io, Limits, Listener, Network, Outcome, Program, Root, Run, SetUpFailure, Template,
-    TierChoice, run,
+    Filtering, Input, Io, Limits, Listener, Network, Node, Outcome, Program, Root, Run, SetUpFailure,
+    Template, TierChoice, run,
 };
 use callgate_python::interpreter::{Interpreter, InterpreterError};
 use callgate_tracee::Stopper;
@@ -27,6 +27,8 @@ pub struct Sandbox {
     pub shown: Vec<PathBuf>,
     /// The policy.
     pub rules: Rules,
+    /// What JavaScript has; none if there is no Node.js.
+    pub node: Option<NodeJs>,
     /// What code has that may use the network; none if no code may.
     pub network: Option<Networked>,
     /// Which layers every run must have.
@@ -39,6 +41,17 @@ pub struct Sandbox {
     pub cache: Arc<Cache>,
     /// How templates are made; none: each run has a new interpreter.
     pub warmth: Option<Warmth>,
+}
+
+/// What runs JavaScript: each run has a new Node.js, under its policy from the exec.
+#[derive(Clone, Debug)]
+pub struct NodeJs {
+    /// The Node.js.
+    pub node: Node,
+    /// Its policy.
+    pub rules: Rules,
+    /// Its policy where the code may use the network.
+    pub network_rules: Rules,
 }
 
 /// What is different for code that may use the network, which is the host's.
@@ -83,9 +96,24 @@ impl Engine {
 
     /// The policy of a job.
     pub(crate) fn rules(&self, job: &Job) -> &Rules {
-        match self.networked(job) {
-            Some(networked) => &networked.rules,
-            None => &self.sandbox.rules,
+        let node = self
+            .sandbox
+            .node
+            .as_ref()
+            .filter(|_| job.language == Language::Nodejs);
+        match (node, self.networked(job)) {
+            (Some(node), Some(_)) => &node.network_rules,
+            (Some(node), None) => &node.rules,
+            (None, Some(networked)) => &networked.rules,
+            (None, None) => &self.sandbox.rules,
+        }
+    }
+
+    /// Whether code in this language can be run.
+    pub(crate) fn speaks(&self, language: Language) -> bool {
+        match language {
+            Language::Python3 => true,
+            Language::Nodejs => self.sandbox.node.is_some(),
         }
     }
 
@@ -145,9 +173,9 @@ impl Engine {
         started: impl FnOnce(Stopper),
     ) -> Outcome {
         // Learning is for cold runs, whose filter is another one.
-        let template = match job.learn {
-            true => None,
-            false => self.warm.template(job.network),
+        let template = match (job.learn, job.language) {
+            (false, Language::Python3) => self.warm.template(job.network),
+            (true, _) | (_, Language::Nodejs) => None,
         };
         let mut outcome = match template {
             Some(template) => self.run_warm(&template, job, listener, started),
@@ -175,16 +203,31 @@ impl Engine {
 
     /// Runs it in an interpreter of its own.
     fn run_cold(&self, job: &Job, listener: Option<Listener>, started: impl FnOnce(Stopper)) -> Outcome {
-        let interpreter = self.interpreter();
-        let program = match job.language {
-            Language::Python3 | Language::Nodejs => Program::Script {
-                executable: interpreter.executable.clone(),
-                code: script::python(job.preload.as_deref(), &job.code),
-                name: script::NAME.to_owned(),
-                args: Vec::new(),
-            },
+        let (program, root) = match (&self.sandbox.node, job.language) {
+            (Some(NodeJs { node, .. }), Language::Nodejs) => {
+                let program = Program::Node {
+                    executable: node.executable.clone(),
+                    code: script::node(job.preload.as_deref(), &job.code),
+                    name: script::NODE_NAME.to_owned(),
+                    args: Vec::new(),
+                };
+                (program, Root::ForNode(node.clone()))
+            }
+            // A job for a Node.js that there is not is not let in.
+            _ => {
+                let interpreter = self.interpreter();
+                let program = Program::Script {
+                    executable: interpreter.executable.clone(),
+                    code: script::python(job.preload.as_deref(), &job.code),
+                    name: script::NAME.to_owned(),
+                    args: Vec::new(),
+                };
+                (
+                    program,
+                    Root::ForPython(Box::new(Interpreter::clone(&interpreter))),
+                )
+            }
         };
-        let root = Root::ForPython(Box::new(Interpreter::clone(&interpreter)));
         let (network, env) = match self.networked(job) {
             Some(networked) => (Network::Host, networked.env.clone()),
             None => (Network::None, Vec::new()),

@@ -27,7 +27,7 @@
 //! With `Accept: text/event-stream` a run is answered with server-sent events: `stdout` and `stderr` with a JSON
 //! string each, as the output comes, and `end` with the whole answer.
 //!
-//! Limits: HTTP/1.1 without TLS, which a reverse proxy adds; Python only. Clients are told of nothing
+//! Limits: HTTP/1.1 without TLS, which a reverse proxy adds; JavaScript has a new Node.js for each run. Clients are told of nothing
 //! but their own run, but all have the same key.
 
 mod answer;
@@ -51,7 +51,7 @@ mod warm;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-pub use engine::{Networked, Sandbox};
+pub use engine::{Networked, NodeJs, Sandbox};
 pub use rules::{Change, Rules, RulesError};
 pub use server::{ServeError, serve};
 pub use warm::Warmth;

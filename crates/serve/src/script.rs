@@ -3,6 +3,17 @@
 /// The name that the code has in tracebacks and sites.
 pub(crate) const NAME: &str = "<code>";
 
+/// The name of JavaScript, as a file in the work directory.
+pub(crate) const NODE_NAME: &str = "code.js";
+
+/// JavaScript with its preload before it, as one script: what the one declares the other sees.
+pub(crate) fn node(preload: Option<&str>, code: &str) -> Vec<u8> {
+    match preload {
+        Some(preload) => format!("{preload}\n{code}").into_bytes(),
+        None => code.as_bytes().to_vec(),
+    }
+}
+
 const LAUNCHER: &str = include_str!("script.py");
 
 /// The program that runs the preload, if there is one, and then the code; both under the filter.

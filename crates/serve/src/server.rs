@@ -145,12 +145,18 @@ async fn any(stops: &mut [tokio::signal::unix::Signal; 2]) {
 
 /// Tries what will be done: a cold run, and if that has the tier for it the templates, and a warm one.
 fn prepared(engine: &Engine) -> Result<(), SetUpFailure> {
-    let tier = trial(engine)?;
+    let tier = trial(engine, Language::Python3)?;
+    if engine.speaks(Language::Nodejs) {
+        // Python is what a server is for; JavaScript alone can fail.
+        if let Err(failure) = trial(engine, Language::Nodejs) {
+            warn!(%failure, "no JavaScript can be run");
+        }
+    }
     match (engine.is_to_be_warm(), tier) {
         (false, _) => info!("each run has a new interpreter"),
         (true, Some(Tier::Full)) => {
             engine.warm_up()?;
-            trial(engine)?;
+            trial(engine, Language::Python3)?;
             info!("runs are forks of a warm interpreter");
         }
         (true, _) => warn!("no warm interpreters, which need tier full: each run has a new one"),
@@ -159,10 +165,13 @@ fn prepared(engine: &Engine) -> Result<(), SetUpFailure> {
 }
 
 /// Runs a program that does nothing: where that fails, every run would. Returns its tier.
-fn trial(engine: &Engine) -> Result<Option<Tier>, SetUpFailure> {
+fn trial(engine: &Engine, language: Language) -> Result<Option<Tier>, SetUpFailure> {
     let job = Job {
-        language: Language::Python3,
-        code: "pass".to_owned(),
+        language,
+        code: match language {
+            Language::Python3 => "pass".to_owned(),
+            Language::Nodejs => ";".to_owned(),
+        },
         preload: None,
         network: false,
         learn: false,
@@ -193,6 +202,7 @@ fn trial(engine: &Engine) -> Result<Option<Tier>, SetUpFailure> {
     info!(
         tier = outcome.tier.map(|tier| tier.name()),
         layers = outcome.layers.join(", "),
+        language = language.name(),
         "runs have these layers"
     );
     for missing in outcome.missing {

@@ -25,7 +25,7 @@ its variables SANDBOX_PORT, API_KEY, DEBUG, MAX_WORKERS, MAX_REQUESTS, WORKER_TI
 PYTHON_LIB_PATH, NODEJS_PATH, ENABLE_NETWORK, ENABLE_PRELOAD, ALLOWED_SYSCALLS, SOCKS5_PROXY, HTTP_PROXY,
 HTTPS_PROXY. What has no effect here is a warning, what can't be meant an error. max_requests counts
 running requests too; one more is answered with 503. allowed_syscalls (numbers, names, or a policy) adds
-to the policy. Of each output stream 4M are answered, unless --output-limit says otherwise.
+to the policy; to those of JavaScript always, also with --replace-allowed. Of each output stream 4M are answered, unless --output-limit says otherwise.
 SIGTERM or SIGINT: no further requests are taken, those in hand have --grace seconds, then they are ended.
 Exit codes: 0 stopped by a signal; 2 bad input; 125 it can't listen, or no code can be run here.")]
 pub(crate) struct ServeArgs {
@@ -46,6 +46,10 @@ pub(crate) struct ServeArgs {
     /// The network is the host's, as with `callgate exec --net host`
     #[arg(long, value_name = "POLICY", default_value = "python-network")]
     pub(crate) network_policy: String,
+    /// The policies of JavaScript, without and with the network. It runs where there is a Node.js: nodejs_path, or
+    /// node on the PATH
+    #[arg(long, value_name = "POLICY,POLICY", default_value = "node,node-network", value_parser = pair)]
+    pub(crate) node_policies: Pair,
     /// Let allowed_syscalls take the policy's place, as dify-sandbox up to a94a466 does
     #[arg(long)]
     pub(crate) replace_allowed: bool,
@@ -87,6 +91,17 @@ pub(crate) struct ServeArgs {
     pub(crate) cache: CacheArgs,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
+}
+
+/// Two policies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pair(pub(crate) String, pub(crate) String);
+
+fn pair(word: &str) -> Result<Pair, String> {
+    match word.split_once(',') {
+        Some((one, two)) if !one.is_empty() && !two.is_empty() => Ok(Pair(one.to_owned(), two.to_owned())),
+        _ => Err("expected two policies with a comma between them, such as node,node-network".to_owned()),
+    }
 }
 
 /// The form of the log.

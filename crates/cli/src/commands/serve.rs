@@ -5,14 +5,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use callgate_exec::Limits;
+use callgate_exec::{Limits, Node};
 use callgate_python::interpreter::Interpreter;
 use callgate_serve::config::{Allowed, Config, Read, WELL_KNOWN_KEY};
-use callgate_serve::{Change, Http, Networked, Rules, Sandbox, ServeError, Settings, Warmth, serve};
+use callgate_serve::{Change, Http, Networked, NodeJs, Rules, Sandbox, ServeError, Settings, Warmth, serve};
 use tracing::level_filters::LevelFilter;
 use tracing::{info, warn};
 
-use crate::args::{LogForm, ServeArgs};
+use crate::args::{LogForm, Pair, ServeArgs};
 use crate::failure::{CANNOT, Failure};
 use crate::{input, kept};
 
@@ -79,15 +79,12 @@ fn settings(args: &ServeArgs, config: &Config) -> Result<Settings, Failure> {
     if config.enable_network == Some(true) {
         warn!("enable_network: code whose request asks for it has the host's network, its loopback included");
     }
-    if config.nodejs_path.is_some() {
-        warn!("nodejs_path is not used yet: requests for nodejs are refused");
-    }
     if args.diagnose {
         warn!("--diagnose: whoever has the key can run code with what the policy refuses allowed");
     }
     let network = match config.enable_network {
         Some(true) => Some(Networked {
-            rules: rules(args, config, &args.network_policy)?,
+            rules: rules(args, config, &args.network_policy, args.replace_allowed)?,
             env: config
                 .proxy
                 .variables()
@@ -104,7 +101,8 @@ fn settings(args: &ServeArgs, config: &Config) -> Result<Settings, Failure> {
     let sandbox = Sandbox {
         python,
         shown: shown(&config.python_lib_path),
-        rules: rules(args, config, &args.policy)?,
+        rules: rules(args, config, &args.policy, args.replace_allowed)?,
+        node: node(args, config)?,
         network,
         tier: args.tier,
         limits: Limits {
@@ -139,6 +137,39 @@ fn settings(args: &ServeArgs, config: &Config) -> Result<Settings, Failure> {
     })
 }
 
+/// The Node.js that is named, or the one on the PATH; a server without one runs no JavaScript.
+fn node(args: &ServeArgs, config: &Config) -> Result<Option<NodeJs>, Failure> {
+    let node = match &config.nodejs_path {
+        Some(path) => {
+            Some(Node::inspect(path).map_err(|error| Failure::input(format!("nodejs_path: {error}")))?)
+        }
+        None => {
+            let found = ["node", "nodejs"]
+                .iter()
+                .find_map(|name| input::program(name.as_ref(), CANNOT).ok());
+            match found.as_deref().map(Node::inspect) {
+                Some(Ok(node)) => Some(node),
+                Some(Err(error)) => {
+                    warn!("requests for nodejs are refused: {error}");
+                    None
+                }
+                None => None,
+            }
+        }
+    };
+    let Some(node) = node else {
+        info!("there is no Node.js: requests for nodejs are refused");
+        return Ok(None);
+    };
+    let Pair(closed, open) = &args.node_policies;
+    Ok(Some(NodeJs {
+        node,
+        // Node.js starts under its policy: a list that takes its place, as dify-sandbox means it, would not do.
+        rules: rules(args, config, closed, false)?,
+        network_rules: rules(args, config, open, false)?,
+    }))
+}
+
 /// The paths of these that a root can have. Of the others dify-sandbox's usual list has many, such as the
 /// directory of all shared objects; what a run needs there is found without it.
 fn shown(paths: &[PathBuf]) -> Vec<PathBuf> {
@@ -153,7 +184,7 @@ fn shown(paths: &[PathBuf]) -> Vec<PathBuf> {
 }
 
 /// A policy, with what is listed besides or instead.
-fn rules(args: &ServeArgs, config: &Config, source: &str) -> Result<Rules, Failure> {
+fn rules(args: &ServeArgs, config: &Config, source: &str, replace: bool) -> Result<Rules, Failure> {
     let change = match &config.allowed {
         Some(allowed) => Some(Change {
             named: match allowed {
@@ -161,7 +192,7 @@ fn rules(args: &ServeArgs, config: &Config, source: &str) -> Result<Rules, Failu
                 Allowed::Calls(_) => None,
             },
             allowed: allowed.clone(),
-            replace: args.replace_allowed,
+            replace,
         }),
         None if args.replace_allowed => {
             return Err(Failure::input(

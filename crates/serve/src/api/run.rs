@@ -54,7 +54,7 @@ pub(crate) fn job(app: &App, request: Request) -> Result<(Job, bool), Refusal> {
     let language = given(request.language, "language")?;
     let code = given(request.code, "code")?;
     let language = Language::of(&language).ok_or_else(Refusal::unsupported_language)?;
-    if language == Language::Nodejs {
+    if !app.runner.engine.speaks(language) {
         return Err(Refusal::bad_request(
             "unsupported language: this server has no Node.js",
         ));
