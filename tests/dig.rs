@@ -5,20 +5,26 @@
 //! - [`alike`]: when two recordings are the same;
 //! - [`fast`]: what was seen passes unstopped, and nothing else, and the probe does not notice;
 //! - [`endings`]: probes that fail, and recordings that are cut short;
+//! - [`affinity`]: the CPU that a thread is bound to meanwhile does not show;
+//! - [`fallback`]: where the fast way can't be had, or would change what set-user-ID programs are;
+//! - [`pythons`]: an interpreter whose stacks can't be read;
 //! - [`phases`]: start-up and body, and the line that made a call;
 //! - [`files`]: the paths that a probe used;
 //! - [`attach`]: `--pid`, a process that runs already;
 //! - [`sights`]: who made a call, each time that something of it was new;
 //! - [`shown`]: where the trace goes, how it looks, and what bad input is told.
 
+mod affinity;
 mod alike;
 mod attach;
 mod endings;
+mod fallback;
 mod fast;
 mod files;
 mod oracle;
 mod phases;
 mod programs;
+mod pythons;
 mod shown;
 mod sights;
 

@@ -83,8 +83,19 @@ fn the_time_limit_ends_a_child_that_outlived_the_probe() {
 }
 
 /// A recording in the background, whose probe has said `ready` so many times.
-fn lingering(program: &Path, which: &str, times: u64, trace: &Path) -> (Child, BufReader<ChildStderr>) {
+///
+/// If it is `warm`, the filter is in by then.
+fn lingering(
+    program: &Path,
+    which: &str,
+    warm: bool,
+    times: u64,
+    trace: &Path,
+) -> (Child, BufReader<ChildStderr>) {
     let mut command = callgate(["dig", "-o"]);
+    if warm {
+        command.env("WARM", "1");
+    }
     command
         .arg(trace)
         .arg("--")
@@ -114,13 +125,13 @@ fn drain(mut reader: BufReader<ChildStderr>) -> String {
     rest
 }
 
-fn interrupted(which: &str, times: u64) {
+fn interrupted(which: &str, warm: bool, times: u64) {
     let dir = scratch();
     let Some(program) = compiled("endings", dir.path()) else {
         return;
     };
     let file = dir.path().join("t.json");
-    let (mut child, reader) = lingering(&program, which, times, &file);
+    let (mut child, reader) = lingering(&program, which, warm, times, &file);
     expect(
         0,
         Command::new("sh").args(["-c", "kill -INT $1", "sh", &child.id().to_string()]),
@@ -129,6 +140,8 @@ fn interrupted(which: &str, times: u64) {
     assert_eq!(child.wait().unwrap().code(), Some(1), "{said}");
     let trace: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
     assert_eq!(trace["outcome"], json!({"status": "interrupted"}), "{said}");
+    let counts = if warm { "lower_bound" } else { "exact" };
+    assert_eq!(trace["counts"], counts, "{said}");
     assert_eq!(
         count(&trace, "write"),
         times,
@@ -138,12 +151,16 @@ fn interrupted(which: &str, times: u64) {
 
 #[test]
 fn an_interrupt_ends_the_probe_and_the_trace_so_far_is_written() {
-    interrupted("linger", 2);
+    for warm in [false, true] {
+        interrupted("linger", warm, 2);
+    }
 }
 
 #[test]
 fn an_interrupt_ends_a_child_that_outlived_the_probe() {
-    interrupted("leave", 1);
+    for warm in [false, true] {
+        interrupted("leave", warm, 1);
+    }
 }
 
 #[test]
@@ -153,9 +170,12 @@ fn a_killed_dig_leaves_no_probe_behind_and_no_half_a_trace() {
         return;
     };
     let file = dir.path().join("t.json");
-    let (mut child, reader) = lingering(&program, "linger", 2, &file);
-    child.kill().unwrap();
-    child.wait().unwrap();
-    drain(reader);
-    assert!(!file.exists());
+    // Also under the filter: to whom it sends, nobody listens any more.
+    for (which, times, warm) in [("linger", 2, false), ("linger", 2, true), ("leave", 1, true)] {
+        let (mut child, reader) = lingering(&program, which, warm, times, &file);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        drain(reader);
+        assert!(!file.exists());
+    }
 }

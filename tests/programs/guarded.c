@@ -64,6 +64,18 @@ int main(int argc, char **argv) {
         if (syscall(SYS_getsid, 0) != -1 || errno != EPERM) return 6;
         return prctl(PR_GET_SECCOMP) != 2;
     }
+    if (!strcmp(which, "landlock")) { // needs no_new_privs or a privilege
+        unsigned long long handled = 1; // LANDLOCK_ACCESS_FS_EXECUTE
+        int rules = syscall(SYS_landlock_create_ruleset, &handled, sizeof handled, 0);
+        if (rules < 0) return 98;
+        long done = syscall(SYS_landlock_restrict_self, rules, 0);
+        if (!by_prctl) return done != 0 || prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != privileges;
+        if (done != -1 || errno != EPERM) return 2; // unprivileged
+        if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 0) return 3;
+        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) return 4;
+        if (syscall(SYS_landlock_restrict_self, rules, ~0U) != -1 || errno != EINVAL) return 5;
+        return syscall(SYS_landlock_restrict_self, rules, 0) != 0;
+    }
     if (!strcmp(which, "strict")) { // in a child, which the first other call must kill
         pid_t child = fork();
         if (child == 0) {
