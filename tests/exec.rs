@@ -1,6 +1,7 @@
 //! `exec`: what the code sees and can't reach, refused calls, limits, ends, tiers.
 //!
 //! - [`streams`]: input, output, arguments, capture;
+//! - [`contents`]: what stands in a root besides the program, and what of the host's trees does not;
 //! - [`inputs`], [`outputs`]: files that are brought into the work directory and out of it;
 //! - [`network`]: what is reached without and with `--net host`;
 //! - [`sight`]: what of the host can be seen, reached or changed;
@@ -19,6 +20,7 @@
 //! - [`tiers`]: the isolation layers, by privilege; [`landlock`]: the tier without namespaces.
 
 mod abuse;
+mod contents;
 mod explain;
 mod inputs;
 mod landlock;

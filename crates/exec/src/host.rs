@@ -44,7 +44,12 @@ pub(crate) fn reachable(plan: &Plan, scratch: &Path, network: Network) -> io::Re
             Entry::Tree { source } => tree(plan, at, source, &mut all)?,
             Entry::File { source } => all.push((source.clone(), Reach::File)),
             Entry::Device(device) => all.push((Path::new("/dev").join(device.name()), Reach::Device)),
-            Entry::Dir { .. } | Entry::Hidden | Entry::Symlink { .. } | Entry::Text { .. } | Entry::Tmp => {}
+            Entry::Dir { .. }
+            | Entry::Hidden
+            | Entry::Masked
+            | Entry::Symlink { .. }
+            | Entry::Text { .. }
+            | Entry::Tmp => {}
         }
     }
     Ok(all)

@@ -13,6 +13,8 @@ use crate::setup::{path, path_below, text};
 const STAGE: &str = "/tmp";
 /// The host's root while the tree is put together.
 const OLD: &str = "/old";
+/// An empty file that nobody may open, to be mounted over what must not be seen.
+const MASK: &str = "/mask";
 /// The tree.
 const NEW: &str = "/new";
 
@@ -25,6 +27,13 @@ const NOEXEC: u64 = 0x8;
 /// The steps that put the tree of a plan together and make it `/`.
 pub(crate) fn plan_steps(plan: &Plan, limits: &Limits) -> Vec<Step> {
     let mut steps = stage();
+    if plan.iter().any(|(_, entry)| matches!(entry, Entry::Masked)) {
+        steps.push(Step::File {
+            path: text(MASK),
+            mode: 0,
+            bytes: Vec::new(),
+        });
+    }
     steps.push(tmpfs(Path::new(NEW), "mode=0755,size=16m,nr_inodes=65536"));
     // What stands in a scratch directory can only be made once that is mounted; and a scratch
     // directory is mounted after the tree has become read-only.
@@ -55,7 +64,7 @@ pub(crate) fn plan_steps(plan: &Plan, limits: &Limits) -> Vec<Step> {
     }
     for (at, entry) in plan.iter().filter(|(at, _)| in_scratch(at)) {
         place(&mut steps, at, entry);
-        if matches!(entry, Entry::Tree { .. } | Entry::File { .. }) {
+        if matches!(entry, Entry::Tree { .. } | Entry::File { .. } | Entry::Masked) {
             steps.push(Step::MountAttributes {
                 path: path_below(NEW, at),
                 set: RDONLY | NOSUID | NODEV,
@@ -175,6 +184,13 @@ fn place(steps: &mut Vec<Step>, at: &Path, entry: &Entry) {
             steps.extend(bind(source, at));
         }
         Entry::Hidden => steps.push(tmpfs(&below(NEW, at), "mode=0755,size=4k,nr_inodes=2")),
+        Entry::Masked => steps.push(Step::Mount {
+            source: Some(text(MASK)),
+            target,
+            kind: None,
+            flags: libc::MS_BIND,
+            data: None,
+        }),
         Entry::Symlink { target: to } => steps.push(Step::Symlink {
             target: path(to),
             path: target,

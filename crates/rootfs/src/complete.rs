@@ -35,7 +35,7 @@ impl Plan {
             scanned.insert(inside.clone());
             modules.extend(scan.objects);
             self.notes.extend(scan.notes);
-            self.notes.extend(scan.odd);
+            self.mask(scan.odd)?;
             self.follow(&inside, scan.links, &mut modules)?;
         }
         let view = HostView::host();
@@ -61,8 +61,18 @@ impl Plan {
             let scan = self.scan(&inside, &source, Candidates::Named);
             scanned.insert(inside.clone());
             self.notes.extend(scan.notes);
-            self.notes.extend(scan.odd);
+            self.mask(scan.odd)?;
             self.follow(&inside, scan.links, &mut Vec::new())?;
+        }
+        Ok(())
+    }
+
+    /// Keeps what is no file out of sight.
+    fn mask(&mut self, odd: Vec<(PathBuf, &'static str)>) -> Result<(), PlanError> {
+        for (path, word) in odd {
+            self.notes
+                .push(format!("{} is a {word}, which is left out", path.display()));
+            self.insert(path, Entry::Masked)?;
         }
         Ok(())
     }

@@ -27,6 +27,9 @@ pub enum Entry {
     /// An empty, read-only directory over one that the [`Entry::Tree`] above it has, so that its content isn't
     /// seen: the base installation's `site-packages`, when a virtual environment doesn't use them.
     Hidden,
+    /// A socket, a fifo or a device of the [`Entry::Tree`] above it: what is mounted shows nothing of it, and what
+    /// is written out leaves it out. A read-only mount alone would let a socket be connected to.
+    Masked,
     /// A symbolic link, as the host has it.
     Symlink {
         /// What the link says; as seen from inside the root.
@@ -53,6 +56,7 @@ impl Entry {
             Entry::File { .. } => "file",
             Entry::Tree { .. } => "tree",
             Entry::Hidden => "hidden directory",
+            Entry::Masked => "masked file",
             Entry::Symlink { .. } => "symlink",
             Entry::Text { .. } => "text file",
             Entry::Device(_) => "device",

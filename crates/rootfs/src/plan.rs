@@ -270,7 +270,7 @@ impl View for Plan {
             Some(Entry::File { source }) => Some(Node::File(source.clone())),
             Some(Entry::Symlink { target }) => Some(Node::Symlink(target.clone())),
             // A text has no path to open it by; nothing that looks into files needs one.
-            Some(Entry::Text { .. } | Entry::Device(_)) => Some(Node::Other),
+            Some(Entry::Text { .. } | Entry::Device(_) | Entry::Masked) => Some(Node::Other),
             Some(_) => Some(Node::Dir),
             None => match self.nearest_above(path) {
                 Some((at, Entry::Tree { source })) => {

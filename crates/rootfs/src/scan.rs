@@ -25,8 +25,8 @@ pub(crate) struct Scan {
     pub(crate) links: Vec<(PathBuf, PathBuf)>,
     /// What can't be read, in sentences.
     pub(crate) notes: Vec<String>,
-    /// Sockets, fifos and devices, in sentences.
-    pub(crate) odd: Vec<String>,
+    /// Sockets, fifos and devices, with the word for them.
+    pub(crate) odd: Vec<(PathBuf, &'static str)>,
 }
 
 /// Walks the directory `source`, which is seen as `inside`. What `skip` names (by its path inside) is not entered.
@@ -68,10 +68,7 @@ pub(crate) fn scan(
                 out.objects.push((seen_as(&entry), entry.into_path()));
             }
         } else if let Some(odd) = oddity(kind) {
-            out.odd.push(format!(
-                "{} is a {odd}, which is left out",
-                seen_as(&entry).display()
-            ));
+            out.odd.push((seen_as(&entry), odd));
         }
     }
     out

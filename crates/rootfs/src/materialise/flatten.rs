@@ -52,6 +52,7 @@ pub(crate) fn flatten(plan: &Plan) -> Result<Items, (PathBuf, io::Error)> {
         let item = match entry {
             Entry::Dir { mode } => Item::Dir { mode: *mode },
             Entry::Hidden => Item::Dir { mode: 0o755 },
+            Entry::Masked => continue,
             Entry::Tmp => Item::Tmp,
             Entry::File { source } => match copy(source)? {
                 Some(item) => item,
