@@ -76,7 +76,7 @@ fn every_form_runs_at_every_tier_and_no_byte_of_the_code_is_on_a_disk() {
          const look = (at) => {{ for (const e of fs.readdirSync(at, {{withFileTypes: true}})) {{\n\
          \x20 const path = at + '/' + e.name;\n\
          \x20 if (e.isDirectory()) look(path); else if (e.isFile() && fs.readFileSync(path).includes('{mark}')) found.push(path); }} }};\n\
-         look('/tmp'); look('/etc'); \n\
+         for (const at of [process.cwd(), '/etc']) try {{ look(at); }} catch (e) {{ if (e.code !== 'EACCES') throw e; }}\n\
          const others = (() => {{ try {{ return fs.readFileSync('/proc/self/cmdline').includes('{mark}'); }} catch {{ return false; }} }})();\n\
          console.log(JSON.stringify([found, others, fs.readFileSync(0, 'utf8')]));"
     );
