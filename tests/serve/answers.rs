@@ -207,7 +207,7 @@ fn javascript_runs_where_there_is_a_node() {
 }
 
 #[test]
-fn a_form_is_read_as_json_is() {
+fn a_form_is_read_and_json_that_says_it_is_one() {
     let server = Server::start(&[]);
     let headers = [
         ("X-Api-Key", KEY),

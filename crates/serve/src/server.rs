@@ -143,25 +143,29 @@ async fn any(stops: &mut [tokio::signal::unix::Signal; 2]) {
     }
 }
 
-/// Tries what will be done: a cold run, and if that has the tier for it the templates, and a warm one.
+/// Makes what runs need, and tries it.
 fn prepared(engine: &Engine) -> Result<(), SetUpFailure> {
-    let tier = trial(engine, Language::Python3)?;
-    if engine.speaks(Language::Nodejs) {
+    std::thread::scope(|scope| {
         // Python is what a server is for; JavaScript alone can fail.
-        if let Err(failure) = trial(engine, Language::Nodejs) {
-            warn!(%failure, "no JavaScript can be run");
+        scope.spawn(|| {
+            if engine.speaks(Language::Nodejs) {
+                if let Err(failure) = trial(engine, Language::Nodejs) {
+                    warn!(%failure, "no JavaScript can be run");
+                }
+            }
+        });
+        let warmed = engine.warm_up();
+        // Warm, if there are templates now; else what it tells is the tier.
+        let tier = trial(engine, Language::Python3)?;
+        match (engine.is_to_be_warm(), warmed) {
+            (false, _) => info!("each run has a new interpreter"),
+            (true, Ok(())) => info!("runs are forks of a warm interpreter"),
+            // Where it could have been warm, something is wrong that the operator has to know.
+            (true, Err(failure)) if tier == Some(Tier::Full) => return Err(failure),
+            (true, Err(_)) => warn!("no warm interpreters, which need tier full: each run has a new one"),
         }
-    }
-    match (engine.is_to_be_warm(), tier) {
-        (false, _) => info!("each run has a new interpreter"),
-        (true, Some(Tier::Full)) => {
-            engine.warm_up()?;
-            trial(engine, Language::Python3)?;
-            info!("runs are forks of a warm interpreter");
-        }
-        (true, _) => warn!("no warm interpreters, which need tier full: each run has a new one"),
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 /// Runs a program that does nothing: where that fails, every run would. Returns its tier.

@@ -12,22 +12,34 @@ use super::{CacheArgs, seconds};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-API (dify-sandbox's, port 8194): POST /v1/sandbox/run {\"language\": \"python3\", \"code\": …, \"preload\"?: …,
-\"enable_network\"?: …} with the header X-Api-Key; GET /v1/sandbox/dependencies?language=python3 and
-…/dependencies/refresh, POST …/dependencies/update; GET /health (no key); GET /metrics (Prometheus; the key
-in X-Api-Key or as a bearer token). No TLS: put a reverse proxy in front of it. A run that is asked for
-with Accept: text/event-stream is answered with events: stdout and stderr as they come, each a JSON string,
-and end with the whole answer.
-Settings: flags come before environment variables, those before the file. Read are dify-sandbox's keys
-app.port, app.key, app.debug, max_workers (4), max_requests (50), worker_timeout (5), python_path,
-python_lib_path, nodejs_path, enable_network, enable_preload, allowed_syscalls, proxy.socks5|http|https, and
-its variables SANDBOX_PORT, API_KEY, DEBUG, MAX_WORKERS, MAX_REQUESTS, WORKER_TIMEOUT, PYTHON_PATH,
-PYTHON_LIB_PATH, NODEJS_PATH, ENABLE_NETWORK, ENABLE_PRELOAD, ALLOWED_SYSCALLS, SOCKS5_PROXY, HTTP_PROXY,
-HTTPS_PROXY. What has no effect here is a warning, what can't be meant an error. max_requests counts
-running requests too; one more is answered with 503. allowed_syscalls (numbers, names, or a policy) adds
-to the policy; to those of JavaScript always, also with --replace-allowed. Of each output stream 4M are answered, unless --output-limit says otherwise.
-SIGTERM or SIGINT: no further requests are taken, those in hand have --grace seconds, then they are ended.
-Exit codes: 0 stopped by a signal; 2 bad input; 125 it can't listen, or no code can be run here.")]
+The API is dify-sandbox's (its port is 8194), with the key in the header X-Api-Key:
+  POST /v1/sandbox/run          {\"language\": \"python3\" or \"nodejs\", \"code\": …,
+                                 \"preload\"?: …, \"enable_network\"?: true or false}
+  GET  /v1/sandbox/dependencies?language=python3           POST …/update   GET …/refresh
+  GET  /health                  \"ok\" when runs are taken; needs no key
+and besides:
+  POST /v1/sandbox/diagnose     with --diagnose: as run, answers callgate.diagnosis/1
+  GET  /metrics                 for Prometheus; the key also as a bearer token
+A run that is asked for with `Accept: text/event-stream` is answered with events: `stdout` and
+`stderr` as they come, each a JSON string, and `end` with the whole answer. There is no TLS: put a
+reverse proxy in front of it.
+
+Flags come before environment variables, those before the file. Keys of the file: app.port,
+app.key, app.debug (logs more), max_workers [4], max_requests [50], worker_timeout [5],
+python_path, python_lib_path (paths that the code sees besides), nodejs_path, enable_network,
+enable_preload, allowed_syscalls, proxy.socks5, proxy.http, proxy.https. Variables: SANDBOX_PORT,
+API_KEY, DEBUG, MAX_WORKERS, MAX_REQUESTS, WORKER_TIMEOUT, PYTHON_PATH, PYTHON_LIB_PATH,
+NODEJS_PATH, ENABLE_NETWORK, ENABLE_PRELOAD, ALLOWED_SYSCALLS, SOCKS5_PROXY, HTTP_PROXY,
+HTTPS_PROXY. What has no effect here is a warning, what can't be meant an error.
+max_requests counts running requests too; one more is answered with 503. allowed_syscalls
+(numbers, names, or a policy) adds to the policies, with --replace-allowed it is all that Python
+gets. Without enable_preload a preload is not run, and the answer says so; with it, it runs in the
+sandbox, under the policy. Of each output stream 4M are answered, unless --output-limit says
+otherwise.
+
+SIGTERM or SIGINT: no further requests are taken, those in hand have --grace seconds, then they
+are ended. Exit codes: 0 stopped by a signal; 2 bad input; 125 it can't listen, or no code can be
+run here.")]
 pub(crate) struct ServeArgs {
     /// dify-sandbox's configuration file [default: conf/config.yaml, if it is there]
     #[arg(long, value_name = "FILE")]
@@ -68,7 +80,7 @@ pub(crate) struct ServeArgs {
     /// Give each run a new interpreter: no fork of one shares its memory layout and hash seed with others
     #[arg(long, conflicts_with_all = ["preimport", "renew_after"])]
     pub(crate) fresh: bool,
-    /// The isolation that every run must have: auto, full, container or unprivileged
+    /// The isolation that every run must have: auto, full, container, unprivileged or landlock
     #[arg(long, value_name = "TIER", default_value = "auto")]
     pub(crate) tier: TierChoice,
     /// The form of the log, which goes to standard error, with one line for each run

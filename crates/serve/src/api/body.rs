@@ -27,7 +27,9 @@ pub(crate) async fn parsed<T: DeserializeOwned>(request: Request, http: &Http) -
             ));
         }
     };
-    match form {
+    // `curl -d '{…}'` says that it sends a form; no form begins like that.
+    let json = bytes.trim_ascii_start().starts_with(b"{");
+    match form && !json {
         true => serde_urlencoded::from_bytes(&bytes).map_err(|error| Refusal::bad_request(error.to_string())),
         false => serde_json::from_slice(&bytes).map_err(|error| Refusal::bad_request(error.to_string())),
     }
