@@ -97,6 +97,36 @@ fn escape_sequences_in_the_codes_own_names_are_shown_and_not_obeyed() {
 }
 
 #[test]
+fn names_that_the_code_chose_make_no_lines_of_their_own_in_the_report() {
+    let dir = scratch();
+    let policy = policy(dir.path(), &json!([rule("ERRNO", &["setpriority"])]));
+    let code = "source = 'import os\\ntry: os.setpriority(0, 0, 7)\\nexcept OSError: pass\\n'\n\
+                exec(compile(source, 'a.py\\nran in 1 ms\\n\\x1b[31mrefused: forged', 'exec'))\n\
+                import sys\n\
+                print(\"FileNotFoundError: [Errno 2] No such file or directory: '/etc/\\u202egpj.exe'\", file=sys.stderr)\n\
+                sys.exit(1)\n";
+    let output = exec(&["--explain", "--policy", &policy], code);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let report = &stderr[stderr.find("exited with 1 after").unwrap()..];
+    assert!(
+        report.contains("a.py\\nran in 1 ms\\n\\u{1b}[31mrefused: forged"),
+        "{report}"
+    );
+    assert!(
+        report.contains("missing: the file /etc/\\u{202e}gpj.exe"),
+        "{report}"
+    );
+    assert!(!report.lines().any(|line| line.starts_with("ran in")), "{report}");
+    assert!(!report.contains(['\x1b', '\u{202e}']), "{report:?}");
+    // JSON keeps what was said, with every control character as its escape.
+    let output = exec(&["--json", "--explain", "--policy", &policy], code);
+    assert!(!output.stdout.contains(&ESCAPE), "{}", said(&output));
+    let outcome = crate::support::json(&output);
+    let file = outcome["refusals"][0]["site"]["file"].as_str().unwrap();
+    assert!(file.contains("a.py\nran in 1 ms\n\x1b[31m"), "{outcome:#}");
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_error() {
     for words in [
         &["policy", "show", "python"][..],

@@ -35,6 +35,53 @@ fn the_limit_that_ended_a_run_is_named_with_its_value() {
     let time = outcome(&["--timeout", "0.5"], "import time\ntime.sleep(600)\n");
     let limit = json!({"name": "timeout", "value": 500, "unit": "ms"});
     assert_eq!(hit(&time), json!(["timeout", 124, limit]), "{time:#}");
+
+    // Python ignores the signal; most programs end by it.
+    let grows = "import os, signal\nsignal.signal(signal.SIGXFSZ, signal.SIG_DFL)\n\
+                 with open('/tmp/file', 'wb') as file: file.write(b'x' * 20_000)\n";
+    let file = outcome(&["--file-size", "10K"], grows);
+    let limit = json!({"name": "file-size", "value": 10_240, "unit": "bytes"});
+    assert_eq!(hit(&file), json!(["file_size", 153, limit]), "{file:#}");
+    assert_eq!(file["signal"], "SIGXFSZ");
+}
+
+#[test]
+fn a_limit_that_refuses_and_does_not_kill_is_named_when_the_code_fails_of_it() {
+    let cases: [(&[&str], &str, &str); 3] = [
+        (
+            &["--file-size", "10K"],
+            "open('/tmp/file', 'wb').write(b'x' * 20_000)\n",
+            "--file-size 10K",
+        ),
+        (
+            &["--files", "9"],
+            "all = [open('/dev/null') for _ in range(20)]\n",
+            "--files 9",
+        ),
+        (
+            &["--tmp-size", "64K"],
+            "open('/tmp/file', 'wb').write(b'x' * 200_000)\n",
+            "--tmp-size 64K",
+        ),
+    ];
+    for (flags, code, option) in cases {
+        if option.starts_with("--tmp-size") && !available("root", root()) {
+            continue;
+        }
+        let failed = outcome(flags, code);
+        assert_eq!(hit(&failed), json!(["exited", 1, null]), "{failed:#}");
+        let notes = failed["notes"].to_string();
+        assert!(
+            notes.contains("the code says") && notes.contains(option),
+            "{notes}"
+        );
+        let report = exec(flags, code);
+        assert!(
+            String::from_utf8_lossy(&report.stderr).contains(option),
+            "{}",
+            said(&report)
+        );
+    }
 }
 
 #[test]
@@ -42,7 +89,20 @@ fn the_report_for_people_says_how_to_raise_the_limit() {
     if !available("root", root()) {
         return;
     }
-    let cases: [(&[&str], &str, i32, &[&str]); 3] = [
+    let cases: [(&[&str], &str, i32, &[&str]); 5] = [
+        (
+            &["--timeout", "0.5"],
+            "import time\ntime.sleep(600)\n",
+            124,
+            &["killed at the time limit", "--timeout 0.5", "--timeout 1"],
+        ),
+        (
+            &["--file-size", "10K"],
+            "import signal\nsignal.signal(signal.SIGXFSZ, signal.SIG_DFL)\n\
+             open('/tmp/file', 'wb').write(b'x' * 20_000)\n",
+            153,
+            &["limit of a file's size", "--file-size 10K", "--file-size 20K"],
+        ),
         (
             &["--memory", "64M"],
             "x = b'x' * (200 << 20)\n",

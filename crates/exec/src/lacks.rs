@@ -5,6 +5,7 @@
 //! what has no directory in its name beside us.
 
 mod found;
+mod limits;
 mod objects;
 mod packages;
 mod recognise;
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use self::found::Found;
+pub(crate) use self::limits::limits_said;
 use self::recognise::{Wanted, recognise};
 use crate::run::{Root, Run};
 use crate::tier::Tier;

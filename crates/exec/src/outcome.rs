@@ -103,6 +103,8 @@ pub enum Status {
     Oom,
     /// The limit of CPU time was reached.
     Cpu,
+    /// A file would have grown over the limit of its size, and the kernel killed it.
+    FileSize,
     /// A set-up step failed and nothing ran.
     SetupFailed,
 }
@@ -116,6 +118,7 @@ impl fmt::Display for Status {
             Self::Timeout => "timeout",
             Self::Oom => "oom",
             Self::Cpu => "cpu",
+            Self::FileSize => "file_size",
             Self::SetupFailed => "setup_failed",
         })
     }
@@ -124,7 +127,7 @@ impl fmt::Display for Status {
 /// A limit that was reached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LimitHit {
-    /// Which: `memory`, `cpu`, `timeout`.
+    /// Which, as its option is called: `memory`, `cpu`, `timeout`, `file-size`.
     pub name: String,
     /// How much was allowed.
     pub value: u64,

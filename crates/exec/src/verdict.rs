@@ -57,14 +57,11 @@ pub(crate) fn judge(run: &Run, attended: &Attended, readings: &Readings) -> Resu
                 Some(End::Killed(signal)) => signal_name(signal),
                 _ => "SIGKILL".to_owned(),
             }),
-            ..Outcome::new(
-                if limit == Some(Limit::Cpu) {
-                    Status::Cpu
-                } else {
-                    Status::Oom
-                },
-                137,
-            )
+            ..match limit {
+                Some(Limit::FileSize) => Outcome::new(Status::FileSize, 128 + libc::SIGXFSZ),
+                Some(Limit::Cpu) => Outcome::new(Status::Cpu, 137),
+                _ => Outcome::new(Status::Oom, 137),
+            }
         },
         Some(End::Exited(code)) => Outcome::new(Status::Exited, code),
         Some(End::Killed(signal)) => {
@@ -119,6 +116,7 @@ enum Limit {
     Time,
     Cpu,
     Memory,
+    FileSize,
 }
 
 impl Limit {
@@ -129,6 +127,7 @@ impl Limit {
             Self::Time => ("timeout", millis(run.timeout?), "ms"),
             Self::Cpu => ("cpu", millis(run.limits.cpu?), "ms"),
             Self::Memory => ("memory", run.limits.memory?, "bytes"),
+            Self::FileSize => ("file-size", run.limits.file_size, "bytes"),
         };
         Some(LimitHit {
             name: name.to_owned(),
@@ -156,6 +155,8 @@ fn limit_hit(run: &Run, attended: &Attended, readings: &Readings) -> Option<Limi
     };
     let by_kernel = matches!(seen.end, Some(End::Killed(libc::SIGXCPU | libc::SIGKILL)));
     match word {
+        // The kernel's word for a file that would have grown over its limit (setrlimit(2), RLIMIT_FSIZE).
+        _ if seen.end == Some(End::Killed(libc::SIGXFSZ)) => Some(Limit::FileSize),
         _ if !stopped(seen) && !by_kernel => None,
         Some(word) if *word == Word::Timeout as u32 => Some(Limit::Time),
         Some(word) if *word == Word::Cpu as u32 => Some(Limit::Cpu),

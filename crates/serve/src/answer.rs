@@ -146,6 +146,7 @@ impl RunData {
             Status::Violation => "error: operation not permitted\n".to_owned(),
             Status::Oom => format!("error: out of memory{}\n", limit(outcome.limit.as_ref())),
             Status::Cpu => format!("error: out of CPU time{}\n", limit(outcome.limit.as_ref())),
+            Status::FileSize => format!("error: a file grew too large{}\n", limit(outcome.limit.as_ref())),
             Status::Signaled => {
                 let signal = outcome.signal.as_deref().unwrap_or("a signal");
                 format!("error: killed by {signal}\n")

@@ -13,7 +13,7 @@ use super::{PythonArgs, seconds};
 #[command(after_help = "\
 Exit codes: the code's own; 124 timeout; 125 a set-up step failed and nothing ran; 126 the command
 can't be run; 127 it is not found; 128+N killed by signal N (159: a refused call; 137: out of memory,
-out of CPU time); 2 bad input; 1, when the code's own is 0, if what it left could not all be written to
+out of CPU time; 153: a file over --file-size); 2 bad input; 1, when the code's own is 0, if what it left could not all be written to
 --out. The outcome's `status`, `limit` and `out` tell them apart.
 When the code fails, the end of its standard error is searched for what it missed (a module, a shared
 object, a file), and the report says where this host has it and which option brings it in. For that the

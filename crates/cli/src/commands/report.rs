@@ -70,6 +70,9 @@ pub(crate) fn print(outcome: &Outcome) {
         Status::Cpu => {
             anstream::eprintln!("{BOLD_RED}killed at the limit of CPU time{BOLD_RED:#} after {used}")
         }
+        Status::FileSize => {
+            anstream::eprintln!("{BOLD_RED}killed at the limit of a file's size{BOLD_RED:#} after {used}")
+        }
         Status::Signaled | Status::Violation => {
             let signal = outcome.signal.as_deref().unwrap_or("a signal");
             anstream::eprintln!("{BOLD_RED}killed by {signal}{BOLD_RED:#} after {used}");

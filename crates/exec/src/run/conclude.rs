@@ -7,7 +7,7 @@ use super::streams::{Captures, finish};
 use crate::attend::Attended;
 use crate::cgroup::{Absent, Cgroup};
 use crate::host;
-use crate::lacks::lacks;
+use crate::lacks::{lacks, limits_said};
 use crate::landlock;
 use crate::network::opened;
 use crate::outcome::{Outcome, SetUpFailure, Usage};
@@ -41,6 +41,9 @@ impl Course<'_> {
         let stderr = finish(captures, run.io == Io::Capture, &mut outcome);
         if let (Some(stderr), true, true) = (stderr, run.look_for_lacks, outcome.exit_code != 0) {
             outcome.lacks = lacks(run, self.tier, &stderr);
+            if outcome.limit.is_none() {
+                outcome.notes.extend(limits_said(&run.limits, &stderr));
+            }
         }
         outcome.tier = Some(self.tier);
         outcome.layers = self.layers;
