@@ -1,6 +1,7 @@
 //! Every step of the set-up is made to fail, each by an outer filter as a sandbox around callgate would
 //! have it: the code never runs, and the message tells the step, the errno and the mend.
 
+mod each;
 mod inputs;
 mod refusals;
 

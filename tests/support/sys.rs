@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -89,5 +90,92 @@ fn load(command: &mut Command, program: Vec<libc::sock_filter>) {
                 _ => Err(io::Error::last_os_error()),
             }
         });
+    }
+}
+
+/// A call that waits for an answer.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asked {
+    id: u64,
+    /// The thread that makes it.
+    pub pid: u32,
+    flags: u32,
+    /// Its number.
+    pub nr: i32,
+    arch: u32,
+    ip: u64,
+    /// Its arguments.
+    pub args: [u64; 6],
+}
+
+#[repr(C)]
+struct Answer {
+    id: u64,
+    value: i64,
+    error: i32,
+    flags: u32,
+}
+
+/// Puts the calling thread, and whatever it starts, under a filter that asks about these calls, and returns the
+/// descriptor to answer at (seccomp_unotify(2)). For a superuser.
+pub fn ask_about(calls: &[i64]) -> OwnedFd {
+    let line = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
+    let mut program = vec![line(0x20, 0, 0, 0)];
+    for nr in calls {
+        program.push(line(0x15, 0, 1, *nr as u32));
+        program.push(line(0x06, 0, 0, libc::SECCOMP_RET_USER_NOTIF));
+    }
+    program.push(line(0x06, 0, 0, libc::SECCOMP_RET_ALLOW));
+    let header = libc::sock_fprog {
+        len: program.len() as u16,
+        filter: program.as_mut_ptr(),
+    };
+    // SAFETY: the header and the program that it points to live until the call returns; what comes back is a new
+    // descriptor that nobody else has.
+    unsafe {
+        let fd = libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            libc::SECCOMP_FILTER_FLAG_NEW_LISTENER,
+            &raw const header,
+        );
+        assert!(fd >= 0, "{}", io::Error::last_os_error());
+        OwnedFd::from_raw_fd(fd as i32)
+    }
+}
+
+/// Answers until nobody is left to ask: an errno, or `None` for a call that goes on.
+pub fn answer(listener: i32, mut decide: impl FnMut(&Asked) -> Option<i32>) {
+    const RECEIVE: libc::c_ulong = 0xc050_2100; // SECCOMP_IOCTL_NOTIF_RECV (linux/seccomp.h)
+    const SEND: libc::c_ulong = 0xc018_2101; // SECCOMP_IOCTL_NOTIF_SEND
+    loop {
+        let mut poll = libc::pollfd {
+            fd: listener,
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        // SAFETY: one live pollfd.
+        unsafe { libc::poll(&raw mut poll, 1, -1) };
+        if poll.revents & libc::POLLIN == 0 {
+            return;
+        }
+        let mut asked = Asked::default();
+        // SAFETY: the kernel writes a struct of the size that is in the request's number to a live local.
+        if unsafe { libc::ioctl(listener, RECEIVE, &raw mut asked) } != 0 {
+            continue; // who asked has been killed
+        }
+        // Nothing is allocated for a thread of ours: one that forks holds the allocator's locks.
+        // SAFETY: plain numbers; signal 0 only asks.
+        let ours = unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), asked.pid, 0) } == 0;
+        let error = if ours { None } else { decide(&asked) };
+        let answer = Answer {
+            id: asked.id,
+            value: 0,
+            error: -error.unwrap_or(0),
+            flags: u32::from(error.is_none()), // SECCOMP_USER_NOTIF_FLAG_CONTINUE
+        };
+        // SAFETY: the kernel reads a struct of the size that is in the request's number from a live local.
+        unsafe { libc::ioctl(listener, SEND, &raw const answer) };
     }
 }
