@@ -7,6 +7,8 @@
 
 #[path = "ratios/minimise.rs"]
 mod minimise;
+#[path = "ratios/warm.rs"]
+mod warm;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -36,13 +38,16 @@ fn main() {
         .filter(|word| !word.starts_with("--"))
         .collect();
     let dir = tempfile::tempdir().unwrap_or_else(|error| stop(&format!("no temporary directory: {error}")));
-    for (name, runs, contenders) in groups(dir.path()) {
+    let [numpy, pandas] =
+        ["with_numpy.py", "with_pandas.py"].map(|name| environment(&probe(name), dir.path()));
+    for (name, runs, contenders) in groups(dir.path(), &numpy, &pandas) {
         if !wanted.is_empty() && !wanted.iter().any(|word| name.contains(word.as_str())) {
             continue;
         }
         measure(name, runs, &contenders);
     }
     minimise::run(&wanted, &probe("with_numpy.py"), dir.path());
+    warm::run(&wanted, &interpreter(), &numpy, &pandas);
 }
 
 /// The path of a probe of ours.
@@ -52,7 +57,7 @@ fn probe(name: &str) -> String {
 }
 
 /// What is compared with what; the first of each group is the base of its ratios.
-fn groups(dir: &Path) -> Vec<(&'static str, usize, Vec<Contender>)> {
+fn groups(dir: &Path, with_numpy: &str, with_pandas: &str) -> Vec<(&'static str, usize, Vec<Contender>)> {
     let write = |name: &str, text: &str| {
         let path = dir.join(name);
         std::fs::write(&path, text).unwrap_or_else(|error| stop(&format!("{}: {error}", path.display())));
@@ -62,11 +67,9 @@ fn groups(dir: &Path) -> Vec<(&'static str, usize, Vec<Contender>)> {
     let (one, calls) = (write("one.py", "print(1)\n"), write("loop.py", LOOP));
     let pandas = write("pandas.py", "import pandas\n");
     let python = interpreter();
-    let with_numpy = environment(&numpy, dir);
-    let with_pandas = environment(&probe("with_pandas.py"), dir);
     vec![
-        ("dig: import pandas", 7, recorders(dir, &with_pandas, &pandas)),
-        ("dig: the numpy probe", 7, recorders(dir, &with_numpy, &numpy)),
+        ("dig: import pandas", 7, recorders(dir, with_pandas, &pandas)),
+        ("dig: the numpy probe", 7, recorders(dir, with_numpy, &numpy)),
         ("dig: 200,000 getppid", 5, recorders(dir, &python, &calls)),
         (
             "exec: print(1)",
