@@ -1,9 +1,13 @@
 //! Many calls in a row, made by a stopped tracee in our place.
 
 use nix::errno::Errno;
+use nix::sys::ptrace;
 
+use crate::arch;
 use crate::error::TraceeError;
 use crate::inject::Injector;
+use crate::stopped::{Reason, Resume};
+use crate::sys;
 
 impl Injector {
     /// Maps fresh memory, readable and writable, and returns its address.
@@ -26,15 +30,58 @@ impl Injector {
     }
 
     /// Performs the calls in their order, up to the first that fails: its place and errno are the inner error.
+    /// `memory` is what they point to; it, the calls and the code that makes them are put into the `room` bytes at
+    /// `at`, which come from [`Injector::map`] and can be executed from then on, and not be written to.
+    ///
+    /// All of them take one stop, where [`Injector::call`] takes two for each.
     ///
     /// # Errors
-    /// The outer error if the tracee is gone or does something else.
-    pub fn run(&mut self, calls: &[(i64, [u64; 6])]) -> Result<Result<(), (usize, Errno)>, TraceeError> {
-        for (place, (nr, args)) in calls.iter().enumerate() {
-            if let Err(errno) = self.call(*nr, *args)? {
-                return Ok(Err((place, errno)));
-            }
+    /// The outer error if the tracee is gone or does something else, or there is not enough room.
+    pub fn run(
+        &mut self,
+        (at, room): (u64, u64),
+        memory: &[u8],
+        calls: &[(i64, [u64; 6])],
+    ) -> Result<Result<(), (usize, Errno)>, TraceeError> {
+        if calls.is_empty() {
+            return Ok(Ok(()));
         }
-        Ok(Ok(()))
+        let mut bytes = memory.to_vec();
+        bytes.resize(bytes.len().next_multiple_of(16), 0);
+        let code = at + bytes.len() as u64;
+        bytes.extend(arch::LOOP);
+        bytes.resize(bytes.len().next_multiple_of(16), 0);
+        let list = at + bytes.len() as u64;
+        for (nr, args) in calls {
+            bytes.extend((*nr as u64).to_ne_bytes());
+            bytes.extend(args.iter().flat_map(|word| word.to_ne_bytes()));
+        }
+        if bytes.len() as u64 > room {
+            return Err(self.unexpected(format!("{} bytes of calls, and room for {room}", bytes.len())));
+        }
+        self.tracee.write(at, &bytes)?;
+        let protection = (libc::PROT_READ | libc::PROT_EXEC) as u64;
+        self.step("mprotect", libc::SYS_mprotect, [at, room, protection, 0, 0, 0])?;
+
+        let mut registers = self.saved;
+        arch::prepare_loop(&mut registers, code, list, calls.len() as u64);
+        ptrace::setregs(self.tracee.pid(), registers).map_err(self.tracee.error("PTRACE_SETREGSET"))?;
+        // A trap that is blocked would cost the program its handler (force_sig in kernel/signal.c).
+        self.block(!(1 << (libc::SIGTRAP - 1)))?;
+        self.next_stop(Resume::Freely, Reason::Signal(libc::SIGTRAP))?;
+        self.block(u64::MAX)?;
+        let registers = ptrace::getregs(self.tracee.pid()).map_err(self.tracee.error("PTRACE_GETREGSET"))?;
+        match arch::after_loop(&registers) {
+            (0, _) => Ok(Ok(())),
+            (left, result) if left <= calls.len() as u64 && (-4095..0).contains(&result) => {
+                let place = calls.len() - left as usize;
+                Ok(Err((place, Errno::from_raw(-result as i32))))
+            }
+            other => Err(self.unexpected(format!("its calls ended with {other:?}"))),
+        }
+    }
+
+    fn block(&self, mask: u64) -> Result<(), TraceeError> {
+        sys::block(self.tracee.tid(), mask).map_err(self.tracee.error("PTRACE_SETSIGMASK"))
     }
 }

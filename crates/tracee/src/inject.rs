@@ -17,8 +17,8 @@ use crate::tracer::{Event, Tracer, decode};
 /// come wait in the kernel, with all that was sent along.
 #[derive(Debug)]
 pub struct Injector {
-    tracee: Stopped,
-    saved: user_regs_struct,
+    pub(crate) tracee: Stopped,
+    pub(crate) saved: user_regs_struct,
     /// Where a system-call instruction stands.
     instruction: u64,
     /// The bytes that it replaced, if it was put there by us.
@@ -123,9 +123,19 @@ impl Injector {
 
     /// Resumes until this tracee's next system-call stop; signals on the way are held back.
     fn next_syscall_stop(&mut self) -> Result<Moment, TraceeError> {
+        self.next_stop(Resume::ToNextSyscall, Reason::Syscall)?;
+        Ok(self.tracee.syscall()?.moment)
+    }
+
+    /// Resumes until this tracee stops for a reason; signals on the way are held back.
+    pub(crate) fn next_stop(&mut self, how: Resume, wanted: Reason) -> Result<(), TraceeError> {
         let tid = self.tracee.tid();
         loop {
-            ptrace::syscall(self.tracee.pid(), None).map_err(self.tracee.error("PTRACE_SYSCALL"))?;
+            match how {
+                Resume::ToNextSyscall => ptrace::syscall(self.tracee.pid(), None),
+                Resume::Freely => ptrace::cont(self.tracee.pid(), None),
+            }
+            .map_err(self.tracee.error("resuming"))?;
             // Its end is for the tracer's own wait to see.
             if through_signals(|| sys::has_ended(tid)).map_err(self.tracee.error("waitid"))? {
                 return Err(TraceeError::Gone {
@@ -139,7 +149,7 @@ impl Injector {
                     let reason = stopped.reason();
                     self.tracee = stopped;
                     match reason {
-                        Reason::Syscall => return Ok(self.tracee.syscall()?.moment),
+                        reason if reason == wanted => return Ok(()),
                         Reason::Signal(signal) => self.held.push(signal),
                         Reason::GroupStop(_) => self.group_stop = true,
                         // A filter that traces everything also traces what we inject.
@@ -164,7 +174,7 @@ impl Injector {
         }
     }
 
-    fn unexpected(&self, what: String) -> TraceeError {
+    pub(crate) fn unexpected(&self, what: String) -> TraceeError {
         TraceeError::Injection {
             tid: self.tracee.tid(),
             what,

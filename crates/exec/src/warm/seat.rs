@@ -10,7 +10,7 @@ use callgate_tracee::{Injector, Stopped};
 use crate::outcome::SetUpFailure;
 use crate::supervise::WatchError;
 
-/// Room for what the calls point to.
+/// Room for the calls and what they point to.
 const ROOM: u64 = 16 << 10;
 
 /// The descriptors of a fork that its set-up uses, by their numbers there.
@@ -66,16 +66,7 @@ pub(super) fn perform(tracee: Stopped, steps: &[Step], last_capability: u64) -> 
         whose.resize(whose.len() + part.len(), step);
         calls.extend(part.into_iter().map(|Call { nr, args }| (nr, args)));
     }
-    if memory.bytes().len() as u64 > ROOM {
-        return Err(WatchError::Step(Failure {
-            step: "set-up",
-            subject: None,
-            errno: libc::E2BIG,
-            exec: false,
-        }));
-    }
-    injector.tracee().write(at, memory.bytes())?;
-    if let Err((place, errno)) = injector.run(&calls)? {
+    if let Err((place, errno)) = injector.run((at, ROOM), memory.bytes(), &calls)? {
         return Err(match whose.get(place) {
             Some(step) => failed(step, errno as i32),
             None => WatchError::Pidfd(errno),

@@ -56,3 +56,41 @@ pub(crate) fn skip(tid: i32, r: &mut Registers, errno: i32) -> nix::Result<()> {
     r.regs[0] = i64::from(-errno) as u64;
     crate::sys::set_number(tid, -1)
 }
+
+/// A loop over calls, each of seven words (number and arguments), at X19; X20 is how many are left. It ends with
+/// a trap, after the last or the first that fails, whose result is in X0 then.
+pub(crate) const LOOP: [u8; 44] = instructions([
+    0xa940_0268, // loop: ldp x8, x0, [x19]
+    0xa941_0a61, // ldp x1, x2, [x19, #16]
+    0xa942_1263, // ldp x3, x4, [x19, #32]
+    0xf940_1a65, // ldr x5, [x19, #48]
+    0xd400_0001, // svc #0
+    0xb13f_fc1f, // cmn x0, #4095
+    0x5400_0082, // b.hs end
+    0x9100_e273, // add x19, x19, #56
+    0xf100_0694, // subs x20, x20, #1
+    0x54ff_fee1, // b.ne loop
+    0xd420_0000, // end: brk #0
+]);
+
+/// Instructions as they stand in memory.
+const fn instructions(words: [u32; 11]) -> [u8; 44] {
+    let mut bytes = [0; 44];
+    let mut at = 0;
+    while at < bytes.len() {
+        bytes[at] = words[at / 4].to_le_bytes()[at % 4];
+        at += 1;
+    }
+    bytes
+}
+
+/// Makes the tracee go through [`LOOP`], which stands at `at`, for this many calls at `list`.
+pub(crate) fn prepare_loop(r: &mut Registers, at: u64, list: u64, count: u64) {
+    r.pc = at;
+    (r.regs[19], r.regs[20]) = (list, count);
+}
+
+/// How many calls were left at the end of [`LOOP`], and what the last one returned.
+pub(crate) fn after_loop(r: &Registers) -> (u64, i64) {
+    (r.regs[20], r.regs[0] as i64)
+}

@@ -80,3 +80,34 @@ pub(crate) fn skip(tid: i32, r: &mut Registers, errno: i32) -> nix::Result<()> {
     r.rax = i64::from(-errno) as u64;
     Ok(())
 }
+
+/// A loop over calls, each of seven words (number and arguments), at RBX; RBP is how many are left. It ends with
+/// a trap, after the last or the first that fails, whose result is in RAX then.
+pub(crate) const LOOP: [u8; 47] = [
+    0x48, 0x8b, 0x03, // loop: mov (%rbx),%rax
+    0x48, 0x8b, 0x7b, 0x08, // mov 8(%rbx),%rdi
+    0x48, 0x8b, 0x73, 0x10, // mov 16(%rbx),%rsi
+    0x48, 0x8b, 0x53, 0x18, // mov 24(%rbx),%rdx
+    0x4c, 0x8b, 0x53, 0x20, // mov 32(%rbx),%r10
+    0x4c, 0x8b, 0x43, 0x28, // mov 40(%rbx),%r8
+    0x4c, 0x8b, 0x4b, 0x30, // mov 48(%rbx),%r9
+    0x0f, 0x05, // syscall
+    0x48, 0x3d, 0x01, 0xf0, 0xff, 0xff, // cmp $-4095,%rax
+    0x73, 0x09, // jae end
+    0x48, 0x83, 0xc3, 0x38, // add $56,%rbx
+    0x48, 0xff, 0xcd, // dec %rbp
+    0x75, 0xd2, // jne loop
+    0xcc, // end: int3
+];
+
+/// Makes the tracee go through [`LOOP`], which stands at `at`, for this many calls at `list`.
+pub(crate) fn prepare_loop(r: &mut Registers, at: u64, list: u64, count: u64) {
+    r.rip = at;
+    r.orig_rax = u64::MAX;
+    (r.rbx, r.rbp) = (list, count);
+}
+
+/// How many calls were left at the end of [`LOOP`], and what the last one returned.
+pub(crate) fn after_loop(r: &Registers) -> (u64, i64) {
+    (r.rbp, r.rax as i64)
+}
