@@ -16,6 +16,8 @@
 //! - libraries like OpenBLAS were imported with one thread (their variables are not seen by the program);
 //! - `os.getppid()` is 0, as the parent is outside the pid namespace, and no signal comes if it dies: the run
 //!   goes on when the template dies, and ends with its own init or its supervisor;
+//! - the interpreter's end stops before its last part: what only other modules than `__main__` hold is not taken
+//!   apart (no `__del__`; files that were left open there are not flushed);
 //! - `gc.get_freeze_count()` is not 0; `sys.orig_argv` shows the template.
 
 mod bed;

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[cfg(test)]
+mod alike;
+#[cfg(test)]
 mod apart;
 #[cfg(test)]
 mod ends;

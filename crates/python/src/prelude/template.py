@@ -8,7 +8,7 @@
 def borrowed():
     # What the template needs and a program must not find loaded: it imports its own.
     before = set(sys.modules)
-    import _signal, _socket, gc
+    import _signal, _socket, _weakref, gc
 
     setns = getattr(posix, "setns", None)  # from 3.12 on
     if setns is None:
@@ -22,7 +22,7 @@ def borrowed():
 
     for name in set(sys.modules) - before:
         del sys.modules[name]
-    return _socket, _signal, gc, setns
+    return _socket, _signal, gc, _weakref.ref, setns
 
 
 def numbers(ancillary):
@@ -31,12 +31,12 @@ def numbers(ancillary):
     return [int.from_bytes(data[at : at + 4], sys.byteorder) for at in range(0, len(data), 4)]
 
 
-def template():
+def template(code):
     control, variables, *modules = sys.argv[1:]
     for name in modules:
         __import__(name)
         mark()
-    socket, signal, gc, setns = borrowed()
+    socket, signal, gc, reference, setns = borrowed()
     # They keep libraries from starting threads, which would not be in a fork. Programs need not see them.
     for variable in filter(None, variables.split(",")):
         os.environ.pop(variable, None)
@@ -49,6 +49,8 @@ def template():
     # What is there now will not be touched by collections in the forks, and so stays shared.
     gc.collect()
     gc.freeze()
+    # The first thing that an interpreter lets go of when its modules' turn comes is what sys has.
+    sys.__interactivehook__ = Ending(code, gc.collect, reference)
     mark()
     while True:
         word, ancillary, _, _ = control.recvmsg(1, room)
@@ -123,6 +125,62 @@ def renew_streams():
         setattr(sys, "__%s__" % name, new)
 
 
+def flush():
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and not stream.closed:
+            stream.flush()
+
+
+class Ending:
+    # The interpreter's end without its last part: it would take apart every module of the template, and copy
+    # the memory of all of them to do so. What the program itself has left is taken apart as it would be
+    # (finalize_modules in Python/pylifecycle.c, whose first act is this object's end).
+    def __init__(self, code, collect, reference):
+        self.code, self.collect, self.reference = code, collect, reference
+
+    def __del__(self, sys=sys, exit=posix._exit, flush=flush):
+        if not self.code:
+            return  # it is not known how the interpreter will end, or this is not its end
+        try:
+            flush()
+            sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
+            main = self.reference(sys.modules.pop("__main__"))
+            self.collect()
+            if main() is not None:  # another module has it
+                names = vars(main())
+                for hidden in (True, False):
+                    for name in list(names):
+                        if name != "__builtins__" and (name[:1] == "_" and name[1:2] != "_") == hidden:
+                            names[name] = None
+                self.collect()
+            flush()
+        except BaseException:
+            return  # the interpreter's own end tells of what is wrong with a stream
+        exit(self.code[0])
+
+
+def exit_code(error):
+    # As handle_system_exit does in Python/pythonrun.c, which also prints what is no number.
+    try:
+        code = error.code
+    except BaseException:
+        return []
+    if code is None:
+        return [0]
+    if isinstance(code, int):
+        return [code & 0xFF if -(1 << 63) <= code < 1 << 63 else 0xFF]
+    return [1]
+
+
 import os
 
-execute(*template())
+code = []
+try:
+    execute(*template(code))
+    code.append(0)
+except SystemExit as error:
+    code.extend(exit_code(error))
+    raise
+except Exception:
+    code.append(1)
+    raise
