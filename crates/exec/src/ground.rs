@@ -31,6 +31,32 @@ pub(crate) struct Prepared {
     _claim: Option<Claim>,
 }
 
+impl Prepared {
+    /// The same root at the same tier, with a uid of its own. Of a directory there is no other: its uid is written
+    /// in it.
+    pub(crate) fn another(&self) -> Result<Self, SetUpFailure> {
+        let Ground::Planned(plan) = &self.ground else {
+            return Err(SetUpFailure {
+                step: "uid".to_owned(),
+                error: "a root that stands has one uid".to_owned(),
+                advice: None,
+            });
+        };
+        let claim = Claim::any().map_err(failed("uid"))?;
+        let identity = Identity {
+            uid: claim.uid,
+            gid: claim.uid,
+        };
+        Ok(Self {
+            tier: self.tier,
+            ground: Ground::Planned(Box::new(plan.for_another(identity).map_err(failed("root"))?)),
+            identity,
+            notes: self.notes.clone(),
+            _claim: Some(claim),
+        })
+    }
+}
+
 /// Chooses the tier, claims a uid, plans or opens the root.
 pub(crate) fn prepare(run: &Run) -> Result<Prepared, Unready> {
     let (tier, refused) = choose(run.tier)?;

@@ -1,11 +1,14 @@
 //! A root that stands only while a run lasts: read-only binds of the host's files in a tmpfs of its
 //! own, in a mount namespace of its own. Nothing of it is ever on a disk.
 
+mod standing;
+
 use std::path::{Path, PathBuf};
 
 use callgate_launch::Step;
 use callgate_rootfs::{Entry, Plan};
 
+pub(crate) use self::standing::Standing;
 use crate::limits::Limits;
 use crate::setup::{path, path_below, text};
 

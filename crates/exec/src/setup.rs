@@ -22,6 +22,7 @@ use crate::landlock;
 use crate::limits::Limits;
 use crate::lock::Lock;
 use crate::mounted;
+use crate::mounted::Standing;
 use crate::private::Private;
 use crate::run::Network;
 use crate::tier::Tier;
@@ -64,6 +65,8 @@ pub(crate) struct Streams {
 pub(crate) struct SetUp<'a> {
     pub(crate) tier: Tier,
     pub(crate) ground: &'a Ground,
+    /// Where the ground is put together already, if it is.
+    pub(crate) standing: Option<Standing>,
     pub(crate) identity: Identity,
     pub(crate) limits: &'a Limits,
     pub(crate) network: Network,

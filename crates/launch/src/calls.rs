@@ -121,6 +121,7 @@ impl Step {
             | Self::Mkdir { .. }
             | Self::File { .. }
             | Self::Copy { .. }
+            | Self::Remove(_)
             | Self::Symlink { .. }
             | Self::Hostname(_)
             | Self::LandlockAllow { .. }

@@ -70,6 +70,8 @@ pub enum Step {
         /// Permissions.
         mode: u32,
     },
+    /// `unlink(2)`.
+    Remove(CString),
     /// `symlink(2)`.
     Symlink {
         /// Where it points.
@@ -185,6 +187,7 @@ impl Step {
             Self::Mkdir { .. } => "mkdir",
             Self::File { .. } => "open",
             Self::Copy { .. } => "copy",
+            Self::Remove(_) => "unlink",
             Self::Symlink { .. } => "symlink",
             Self::Hostname(_) => "sethostname",
             Self::Dup { .. } => "dup2",
@@ -244,6 +247,7 @@ impl Step {
             | Self::File { path, .. }
             | Self::Copy { path, .. }
             | Self::Symlink { path, .. }
+            | Self::Remove(path)
             | Self::LandlockAllow { path, .. }
             | Self::JoinCgroup { path, .. }
             | Self::PivotRoot { new: path, .. } => Some(text(path)),

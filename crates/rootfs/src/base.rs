@@ -28,6 +28,19 @@ impl Plan {
         Ok(plan)
     }
 
+    /// The same root for somebody else: nothing but the names in it differs.
+    ///
+    /// # Errors
+    /// [`PlanError`] if it has other files in the place of theirs.
+    pub fn for_another(&self, identity: Identity) -> Result<Plan, PlanError> {
+        let mut plan = self.clone();
+        plan.identity = Some(identity);
+        for (path, text) in identity.files() {
+            plan.replace(path, Entry::text(text))?;
+        }
+        Ok(plan)
+    }
+
     /// [`Plan::base`] without time zones, which a trace knows better.
     pub(crate) fn bare(identity: Identity) -> Result<Plan, PlanError> {
         let mut plan = Plan::new();
@@ -38,19 +51,10 @@ impl Plan {
         plan.insert("/dev/shm", Entry::Tmp)?;
         plan.insert("/tmp", Entry::Tmp)?;
         plan.insert("/proc", Entry::Dir { mode: 0o555 })?;
-        let names = identity.files();
-        for (path, text) in names
-            .into_iter()
-            .chain([("/etc/nsswitch.conf", NSSWITCH.to_owned())])
-        {
-            plan.insert(
-                path,
-                Entry::Text {
-                    bytes: text.into_bytes(),
-                    mode: 0o644,
-                },
-            )?;
+        for (path, text) in identity.files() {
+            plan.insert(path, Entry::text(text))?;
         }
+        plan.insert("/etc/nsswitch.conf", Entry::text(NSSWITCH.to_owned()))?;
         // Every run has this locale in its environment, whatever the host's is.
         plan.add_host_if_there("/usr/lib/locale/C.utf8")?;
         Ok(plan)

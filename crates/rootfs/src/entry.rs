@@ -49,6 +49,14 @@ pub enum Entry {
 }
 
 impl Entry {
+    /// A file of the root's own that everybody may read.
+    pub(crate) fn text(text: String) -> Self {
+        Self::Text {
+            bytes: text.into_bytes(),
+            mode: 0o644,
+        }
+    }
+
     /// The word for this kind of entry, as messages use it.
     pub fn kind(&self) -> &'static str {
         match self {

@@ -30,7 +30,7 @@ impl Identity {
     pub const HOME: &'static str = "/tmp";
 
     /// The files that name it, by their paths in a root.
-    pub(crate) fn files(&self) -> [(&'static str, String); 2] {
+    pub fn files(&self) -> [(&'static str, String); 2] {
         [("/etc/passwd", self.passwd()), ("/etc/group", self.group())]
     }
 

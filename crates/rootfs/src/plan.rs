@@ -165,6 +165,17 @@ impl Plan {
         Ok(())
     }
 
+    /// Puts another text in the place of one.
+    pub(crate) fn replace(&mut self, path: &str, entry: Entry) -> Result<(), PlanError> {
+        match self.entries.get_mut(Path::new(path)) {
+            Some(have @ Entry::Text { .. }) => {
+                *have = entry;
+                Ok(())
+            }
+            _ => self.insert(path, entry),
+        }
+    }
+
     /// Puts a tree where there is nothing or a directory; what stood below is checked against the tree.
     fn insert_tree(&mut self, path: &Path, source: PathBuf) -> Result<(), PlanError> {
         let below: Vec<_> = self

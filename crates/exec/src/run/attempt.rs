@@ -43,6 +43,7 @@ pub(super) fn attempt(run: &Run, started: impl FnOnce(Stopper)) -> Result<Outcom
     let set_up = SetUp {
         tier: *tier,
         ground,
+        standing: None,
         identity: *identity,
         limits: &run.limits,
         network: run.network,

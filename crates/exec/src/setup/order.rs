@@ -35,10 +35,15 @@ impl SetUp<'_> {
                 }
                 layers.push(format!("{name} namespace"));
             }
-            init.steps = match self.ground {
-                Ground::Planned(plan) => mounted::plan_steps(plan, self.limits),
-                Ground::Directory(dir) => mounted::directory_steps(dir, self.limits),
-                Ground::Host { .. } => Vec::new(),
+            init.steps = match (self.standing, self.ground) {
+                (Some(standing), _) => {
+                    // By a step: the namespace that is copied has to be entered before.
+                    init.namespaces &= !(libc::CLONE_NEWNS as u64);
+                    standing.steps(self.identity, &self.writable().0, self.limits)
+                }
+                (None, Ground::Planned(plan)) => mounted::plan_steps(plan, self.limits),
+                (None, Ground::Directory(dir)) => mounted::directory_steps(dir, self.limits),
+                (None, Ground::Host { .. }) => Vec::new(),
             };
             init.steps.push(Step::Hostname(text("callgate")));
             layers.push("read-only root (pivot_root)".to_owned());

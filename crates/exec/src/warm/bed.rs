@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use callgate_launch::{Launch, Step};
+use callgate_rootfs::Entry;
 use callgate_tracee::{Options, Stopper, Tracer};
 use nix::errno::Errno;
 use nix::sys::ptrace;
@@ -20,9 +21,10 @@ use crate::files::Files;
 use crate::filtering::Filtering;
 use crate::ground::Prepared;
 use crate::landlock::Layer;
+use crate::mounted::Standing;
 use crate::outcome::SetUpFailure;
 use crate::run::{Run, cgroup_layer, landlock_layer, launch_failed, system};
-use crate::setup::{Ready, SetUp, Streams, explain, namespaces};
+use crate::setup::{Ground, Ready, SetUp, Streams, explain, namespaces};
 use crate::supervise::{Seen, Watch, WatchError};
 use crate::verdict::judge;
 
@@ -77,6 +79,24 @@ impl Drop for Init {
     }
 }
 
+/// The template's root, to be copied; not if something stands in its scratch directories, of which a bed has its
+/// own.
+fn standing(root: &Prepared, generation: &Generation) -> Option<Standing> {
+    let process = generation.pidfd()?;
+    if let Ground::Planned(plan) = &root.ground {
+        let scratch = plan.iter().filter(|(_, entry)| matches!(entry, Entry::Tmp));
+        for (at, _) in scratch {
+            if plan.below(at).next().is_some() {
+                return None;
+            }
+        }
+    }
+    Some(Standing {
+        process,
+        identity: generation.identity,
+    })
+}
+
 impl<'a> Bed<'a> {
     /// Makes one, and waits until its fork has given up every privilege.
     pub(super) fn make(
@@ -90,6 +110,7 @@ impl<'a> Bed<'a> {
         let set_up = SetUp {
             tier: root.tier,
             ground: &root.ground,
+            standing: standing(root, generation),
             identity: root.identity,
             limits: &run.limits,
             network: run.network,

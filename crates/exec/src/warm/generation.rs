@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read, Seek};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
@@ -12,6 +12,7 @@ use std::time::Duration;
 use callgate_launch::{Launch, Step, memory_file};
 use callgate_python::prelude::Marker;
 use callgate_python::template::{self, VARIABLES};
+use callgate_rootfs::Identity;
 use callgate_tracee::{Event, Options, Reason, Resume, Stopped, Stopper, TraceeError, Tracer};
 use nix::sys::wait::waitpid;
 
@@ -42,6 +43,8 @@ pub(super) struct Generation {
     gone: Arc<AtomicBool>,
     runs: AtomicU64,
     stamp: Stamp,
+    /// Whom its root was put together for.
+    pub(super) identity: Identity,
 }
 
 impl Generation {
@@ -99,6 +102,7 @@ impl Generation {
             gone,
             runs: AtomicU64::new(0),
             stamp,
+            identity: prepared.identity,
         }))
     }
 
@@ -123,6 +127,11 @@ impl Generation {
             Some((errno, _)) => Err(io::Error::from_raw_os_error(-errno)),
             None => Err(io::Error::other("the template has ended")),
         }
+    }
+
+    /// Its process, in whose mount namespace the root stands.
+    pub(super) fn pidfd(&self) -> Option<RawFd> {
+        self.process.pidfd().map(|fd| fd.as_raw_fd())
     }
 
     /// Whether it has ended.
@@ -166,6 +175,7 @@ fn launch(
     let set_up = SetUp {
         tier: prepared.tier,
         ground: &prepared.ground,
+        standing: None,
         identity: prepared.identity,
         limits: &spec.limits,
         // Whatever network its runs have.

@@ -1,7 +1,7 @@
 //! One thread, one bed after another: made ahead, given a job, cleared away.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use callgate_launch::{Reports, Usage, memory_file};
 use callgate_python::template;
@@ -12,23 +12,25 @@ use super::generation::{Generation, failure};
 use super::template::{Next, Order, Shared, Told};
 use crate::attend::{Attended, keep_time};
 use crate::cgroup::Cgroup;
-use crate::ground::{Prepared, prepare};
+use crate::ground::Prepared;
 use crate::outcome::{Outcome, SetUpFailure};
 use crate::run::{Course, streams, system};
 
 /// How often a job is given another bed when its own was lost before it began.
 const TRIES: usize = 3;
 
+/// After what time a bed that could not be made is tried again.
+const SOON: Duration = Duration::from_millis(20);
+
 /// Serves until the template is closed.
 pub(super) fn serve(shared: &Arc<Shared>, first: bool) {
     let mut own: Option<Arc<Prepared>> = first.then(|| Arc::clone(shared.root()));
     let mut lost = 0;
+    let mut failed = 0;
     while !shared.is_closed() {
         let ready = match &own {
             Some(own) => Ok(Arc::clone(own)),
-            None => prepare(&shared.spec.run(None))
-                .map_err(|unready| unready.failure)
-                .map(Arc::new),
+            None => shared.root().another().map(Arc::new),
         };
         let served = ready.and_then(|root| {
             own = Some(Arc::clone(&root));
@@ -36,7 +38,7 @@ pub(super) fn serve(shared: &Arc<Shared>, first: bool) {
             turn(shared, &root, &generation)
         });
         match served {
-            Ok(Served::Done) => lost = 0,
+            Ok(Served::Done) => (lost, failed) = (0, 0),
             Ok(Served::Lost(order)) => {
                 lost += 1;
                 if lost < TRIES {
@@ -46,6 +48,11 @@ pub(super) fn serve(shared: &Arc<Shared>, first: bool) {
                     let outcome = Outcome::of(failure("its bed was lost before it began".to_owned(), None));
                     let _ = order.tell.send(Told::Over(Box::new(outcome)));
                 }
+            }
+            // The template may have died meanwhile: there will be another.
+            Err(_) if failed < TRIES && !shared.is_fresh() => {
+                failed += 1;
+                std::thread::sleep(SOON);
             }
             Err(failure) => shared.fail(failure),
         }

@@ -63,6 +63,8 @@ struct State {
     closed: bool,
     /// How many beds wait for a job.
     ready: usize,
+    /// There has been a bed.
+    begun: bool,
     looked: Option<Instant>,
     /// Why there is no bed, if there is none.
     trouble: Option<SetUpFailure>,
@@ -204,6 +206,11 @@ impl Shared {
         self.changed.notify_all();
     }
 
+    /// Whether no bed has been ready yet.
+    pub(super) fn is_fresh(&self) -> bool {
+        !held(&self.state).begun
+    }
+
     pub(super) fn is_closed(&self) -> bool {
         held(&self.state).closed
     }
@@ -213,6 +220,7 @@ impl Shared {
         let mut state = held(&self.state);
         state.trouble = None;
         state.ready += 1;
+        state.begun = true;
         self.changed.notify_all();
         let next = loop {
             if state.closed {

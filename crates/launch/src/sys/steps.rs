@@ -102,6 +102,9 @@ pub(super) fn run(step: &Step, pipe: RawFd) -> Result<(), i32> {
                 path,
                 mode,
             } => return copy_file(*from, *length, path, *mode),
+            Step::Remove(path) => {
+                checked(c_long::from(libc::unlink(path.as_ptr())))?;
+            }
             Step::Symlink { target, path } => {
                 checked(c_long::from(libc::symlink(target.as_ptr(), path.as_ptr())))?;
             }
