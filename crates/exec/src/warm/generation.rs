@@ -43,6 +43,7 @@ pub(super) struct Generation {
     gone: Arc<AtomicBool>,
     runs: AtomicU64,
     stamp: Stamp,
+    pub(super) pid: i32,
     /// Whom its root was put together for.
     pub(super) identity: Identity,
 }
@@ -81,11 +82,11 @@ impl Generation {
         let mut process = None;
         loop {
             match told.recv_timeout(spec.patience) {
-                Ok(Told::Started(stopper)) => process = Some(stopper),
+                Ok(Told::Started(pid, stopper)) => process = Some((pid, stopper)),
                 Ok(Told::Ready) => break,
                 Ok(Told::Failed(failure)) => return Err(failure),
                 Err(_) => {
-                    if let Some(process) = process {
+                    if let Some((_, process)) = process {
                         process.stop(1);
                     }
                     return Err(failure(
@@ -95,13 +96,14 @@ impl Generation {
                 }
             }
         }
-        let process = process.ok_or_else(|| failure("it has no process".to_owned(), None))?;
+        let (pid, process) = process.ok_or_else(|| failure("it has no process".to_owned(), None))?;
         Ok(Arc::new(Self {
             control: Mutex::new(ours),
             process,
             gone,
             runs: AtomicU64::new(0),
             stamp,
+            pid,
             identity: prepared.identity,
         }))
     }
@@ -219,7 +221,7 @@ fn launch(
 
 /// What the keeper says.
 enum Told {
-    Started(Stopper),
+    Started(i32, Stopper),
     Ready,
     Failed(SetUpFailure),
 }
@@ -253,7 +255,7 @@ impl Keeper {
                 return Err(failure);
             }
         };
-        let _ = self.tell.send(Told::Started(handle.clone()));
+        let _ = self.tell.send(Told::Started(pid.as_raw(), handle.clone()));
         let _ = process.go();
         drop(control);
         let mut trouble = None;

@@ -17,7 +17,7 @@ use crate::outcome::{Outcome, SetUpFailure};
 use crate::run::{Course, streams, system};
 
 /// How often a job is given another bed when its own was lost before it began.
-const TRIES: usize = 3;
+const TRIES: u32 = 3;
 
 /// After what time a bed that could not be made is tried again.
 const SOON: Duration = Duration::from_millis(20);
@@ -25,7 +25,6 @@ const SOON: Duration = Duration::from_millis(20);
 /// Serves until the template is closed.
 pub(super) fn serve(shared: &Arc<Shared>, first: bool) {
     let mut own: Option<Arc<Prepared>> = first.then(|| Arc::clone(shared.root()));
-    let mut lost = 0;
     let mut failed = 0;
     while !shared.is_closed() {
         let ready = match &own {
@@ -38,14 +37,13 @@ pub(super) fn serve(shared: &Arc<Shared>, first: bool) {
             turn(shared, &root, &generation)
         });
         match served {
-            Ok(Served::Done) => (lost, failed) = (0, 0),
-            Ok(Served::Lost(order)) => {
-                lost += 1;
-                if lost < TRIES {
+            Ok(Served::Done) => failed = 0,
+            Ok(Served::Lost(mut order)) => {
+                order.lost += 1;
+                if order.lost < TRIES {
                     shared.give_back(order);
                 } else {
-                    lost = 0;
-                    let outcome = Outcome::of(failure("its bed was lost before it began".to_owned(), None));
+                    let outcome = Outcome::of(failure("its beds were lost before it began".to_owned(), None));
                     let _ = order.tell.send(Told::Over(Box::new(outcome)));
                 }
             }
@@ -93,7 +91,7 @@ fn job(
     bed: Bed<'_>,
     order: &Order,
 ) -> Result<Option<Outcome>, SetUpFailure> {
-    let Order { job, tell } = order;
+    let Order { job, tell, .. } = order;
     let run = shared.spec.run(Some(job));
     let begun = Instant::now();
     let program = template::program(&job.name, &job.args, &job.code);
@@ -110,6 +108,10 @@ fn job(
     let done = keep_time(&run, clock, &handle).map_err(system("a thread for the time limit"))?;
     let over = bed.follow()?;
     drop(done);
+    if !over.seen.locked && over.seen.error.is_none() && handle.word().is_none() {
+        // It had been killed while it waited.
+        return Ok(None);
+    }
     let wall = begun.elapsed();
     let used = over.seen.usage;
     let attended = Attended {

@@ -29,6 +29,8 @@ pub struct Template {
 /// A job, and to whom its course is told.
 pub(super) struct Order {
     pub(super) job: Job,
+    /// How many beds it has been given to that were lost before it began.
+    pub(super) lost: u32,
     pub(super) tell: mpsc::Sender<Told>,
 }
 
@@ -132,7 +134,7 @@ impl Template {
     /// outcome too: nothing ran then. `started` gets a handle by which another thread can end the run.
     pub fn run(&self, job: Job, started: impl FnOnce(Stopper)) -> Outcome {
         let (tell, told) = mpsc::channel();
-        self.shared.give(Order { job, tell });
+        self.shared.give(Order { job, lost: 0, tell });
         self.shared.look();
         let mut started = Some(started);
         loop {
@@ -156,6 +158,12 @@ impl Template {
     /// Why there is no bed for a job, if the last one could not be made.
     pub fn trouble(&self) -> Option<SetUpFailure> {
         held(&self.shared.state).trouble.clone()
+    }
+
+    /// The template's process, if there is one at the moment.
+    pub fn process(&self) -> Option<i32> {
+        let current = held(&self.shared.current);
+        current.as_ref().map(|generation| generation.pid)
     }
 
     /// The spec that it was started with.

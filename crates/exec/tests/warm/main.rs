@@ -7,6 +7,12 @@ mod alike;
 #[cfg(test)]
 mod apart;
 #[cfg(test)]
+mod deaths;
+#[cfg(test)]
 mod ends;
+#[cfg(test)]
+mod outside;
+#[cfg(test)]
+mod renewal;
 #[cfg(test)]
 mod support;

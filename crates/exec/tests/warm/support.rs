@@ -1,11 +1,13 @@
 //! A template for the tests.
 
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use callgate_abi::{Action, Filter, Instruction};
 use callgate_exec::{Job, Outcome, Root, Spec, Template};
 use callgate_python::interpreter::Interpreter;
+use callgate_tracee::Stopper;
 
 /// The interpreter behind `python3`, or that which `CALLGATE_TEST_PYTHON` names.
 pub fn interpreter() -> &'static Interpreter {
@@ -49,4 +51,12 @@ pub fn printed(template: &Template, code: &str) -> String {
     let outcome = run(template, code);
     assert_eq!(outcome.exit_code, 0, "{outcome:#?}");
     outcome.stdout.unwrap()
+}
+
+/// The number of the process that a handle is on (pidfd_open(2): fdinfo).
+pub fn number(stopper: &Stopper) -> i32 {
+    let fd = stopper.pidfd().unwrap().as_raw_fd();
+    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("Pid:")).unwrap();
+    line.trim().parse().unwrap()
 }
