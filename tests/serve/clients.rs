@@ -130,6 +130,24 @@ fn a_body_is_cut_at_its_limit_however_it_comes() {
 }
 
 #[test]
+fn bodies_that_come_slowly_hold_no_more_than_requests_may() {
+    let server = Setup::new(&["--body-limit", "1M"])
+        .env("MAX_REQUESTS", "1")
+        .ready();
+    let head = format!(
+        "POST /v1/sandbox/run HTTP/1.1\r\nHost: x\r\nX-Api-Key: {KEY}\r\nContent-Length: 1000000\r\n\r\n"
+    );
+    let mut slow = server.connect(head.as_bytes());
+    slow.write_all(&[b' '; 900_000]).unwrap();
+    let code = format!("print('in')\n#{}", "x".repeat(500_000));
+    // It is full as soon as the server has read what the slow one sent.
+    eventually("no room", || server.ask(&code, &json!({})).0 == 503);
+    assert_eq!(server.run("print('small')")["stdout"], "small\n");
+    drop(slow);
+    eventually("room", || server.ask(&code, &json!({})).0 == 200);
+}
+
+#[test]
 fn garbage_is_answered_with_400_and_ends_the_connection() {
     let server = Server::start(&[]);
     for garbage in [

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use sha2::{Digest, Sha256};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 use crate::api::dependencies::Dependency;
 use crate::runner::Runner;
@@ -16,10 +16,19 @@ pub(crate) struct App {
     pub(crate) preload: bool,
     pub(crate) diagnose: bool,
     pub(crate) http: Http,
+    /// How many more bytes the bodies that are being read may have, all together: no more than those of all the
+    /// requests that are let in.
+    pub(crate) bodies: Semaphore,
     /// The packages as they were last looked at.
     pub(crate) dependencies: Mutex<Option<Vec<Dependency>>>,
     key: [u8; 32],
     phase: AtomicU8,
+}
+
+fn bodies(settings: &Settings) -> usize {
+    let each = usize::try_from(settings.http.body).unwrap_or(usize::MAX);
+    each.saturating_mul(settings.max_requests)
+        .min(Semaphore::MAX_PERMITS)
 }
 
 /// What the server is doing.
@@ -38,6 +47,7 @@ impl App {
             preload: settings.preload,
             diagnose: settings.diagnose,
             http: settings.http,
+            bodies: Semaphore::new(bodies(settings)),
             dependencies: Mutex::default(),
             key: Sha256::digest(settings.key.as_bytes()).into(),
             phase: AtomicU8::new(Phase::Starting as u8),

@@ -85,7 +85,7 @@ pub(crate) async fn update(State(app): State<Arc<App>>, request: Request) -> Res
         Some(query) => {
             serde_urlencoded::from_str(&query).map_err(|error| Refusal::bad_request(error.to_string()))?
         }
-        None => body::parsed(request, &app.http).await?,
+        None => body::parsed(request, &app).await?,
     };
     python(asked)?;
     renew(&app).await?;

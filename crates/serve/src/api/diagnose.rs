@@ -28,7 +28,7 @@ pub(crate) async fn diagnose(
         return Err(Refusal::new(StatusCode::FORBIDDEN, -403, OFF));
     }
     let client = client(&peer, request.headers());
-    let request = body::parsed::<Request>(request, &app.http).await?;
+    let request = body::parsed::<Request>(request, &app).await?;
     let (job, _) = job(&app, request)?;
     let rules = app.runner.engine.rules(&job).clone();
     let job = Job { learn: true, ..job };

@@ -25,7 +25,7 @@ pub(crate) async fn run(
 ) -> Result<Response, Refusal> {
     let client = client(&peer, request.headers());
     let streaming = stream::wanted(request.headers());
-    let request = body::parsed::<Request>(request, &app.http).await?;
+    let request = body::parsed::<Request>(request, &app).await?;
     let (job, left_out) = job(&app, request)?;
     let ticket = admitted(&app)?;
     if streaming {
