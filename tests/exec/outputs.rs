@@ -373,3 +373,36 @@ fn without_openat2_nothing_runs_whose_files_could_not_be_brought_out_safely() {
         );
     }
 }
+
+#[test]
+fn what_the_code_closes_to_an_ordinary_caller_stays_inside_and_is_named() {
+    for place in Place::all() {
+        // The superuser reads it.
+        if !matches!(place.tier(), "unprivileged" | "landlock") {
+            continue;
+        }
+        let dir = scratch();
+        std::os::unix::fs::chown(dir.path(), Some(place.owner()), Some(place.owner())).unwrap();
+        let (at, flag) = out(dir.path());
+        // At tier landlock modes can't be changed; a file may be made with any.
+        let code = "import os\n\
+                    for name, mode in ('open', 0o600), ('closed', 0): os.close(os.open(name, os.O_CREAT | os.O_WRONLY, mode))\n\
+                    os.mkdir('directory', 0)";
+        let told = place.outcome(&[&flag], code);
+        assert_eq!(
+            told["out"]["files"],
+            json!([{"name": "open", "bytes": 0}]),
+            "{told:#}"
+        );
+        let notes = notes(&told);
+        for name in ["closed", "directory"] {
+            assert!(
+                notes.contains(&format!("not brought out: {name:?}: Permission denied")),
+                "{notes:#?}"
+            );
+        }
+        assert_eq!(tree(&at), ["open"]);
+        // And it is no hindrance to the next.
+        assert_eq!(place.outcome(&[], "")["exit_code"], 0);
+    }
+}

@@ -89,3 +89,56 @@ fn ret(action: Action) -> Instruction {
 fn instruction(code: u16, jt: u8, jf: u8, k: u32) -> Instruction {
     Instruction { code, jt, jf, k }
 }
+
+#[cfg(test)]
+mod tests {
+    use callgate_policy::bpf::{Program, SeccompData};
+
+    use super::*;
+
+    fn answer(filter: &Filter, call: Syscall, first: u64) -> Action {
+        let data = SeccompData::new(call, [first, 1, 0, 0, 0, 0]);
+        Action::from_ret(Program::new(filter).unwrap().run(&data)).unwrap()
+    }
+
+    #[test]
+    fn sockets_are_refused_by_every_entry_and_nothing_else_is() {
+        let (refused, unknown) = (
+            Action::Errno(libc::EACCES as u16),
+            Action::Errno(libc::ENOSYS as u16),
+        );
+        let entries: &[Abi] = match Arch::NATIVE {
+            Arch::X86_64 => &[Abi::X86_64, Abi::X32, Abi::I386],
+            Arch::Aarch64 => &[Abi::Aarch64, Abi::Arm],
+        };
+        for local in [true, false] {
+            let filter = no_sockets(local);
+            for abi in entries {
+                let bit = if *abi == Abi::X32 { Abi::X32_BIT } else { 0 };
+                let numbers = if *abi == Abi::X32 { Abi::X86_64 } else { *abi };
+                let name = |nr| Syscall::new(numbers, nr).known_name();
+                let native = matches!(abi, Abi::X86_64 | Abi::X32 | Abi::Aarch64);
+                for nr in (0..600).chain([0x3fff_ffff]) {
+                    // The kernel reads an int: what is above it does not make another family of it.
+                    for family in [0, 1, 2, 10, 16, 17, 38, 40, 1 << 32 | 1, 1 << 32 | 2, u64::MAX] {
+                        let kept = native && local && family as u32 == libc::AF_UNIX as u32;
+                        let expected = match name(nr) {
+                            Some("io_uring_setup") => unknown,
+                            Some("socketcall") if !native => refused,
+                            // No such family: the kernel refuses it itself.
+                            Some("socket") if native && !local && family as u32 == 0 => Action::Allow,
+                            Some("socket") if !kept => refused,
+                            _ => Action::Allow,
+                        };
+                        let call = Syscall::new(*abi, bit | nr);
+                        assert_eq!(
+                            answer(&filter, call, family),
+                            expected,
+                            "{call} {family:#x} {local}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}

@@ -5,7 +5,9 @@ const path = require('path');
 const Module = require('module');
 
 // What `node -e` adds to the global object, and a file does not see.
-const kept = ['console', 'process', 'crypto'];
+// `crypto` is the web's, which a file sees, or where Node has not got that, the module.
+const kept = ['console', 'process'];
+if (globalThis.crypto !== require('crypto')) kept.push('crypto');
 const added = Module.builtinModules.filter((name) => !kept.includes(name));
 for (const name of [...added, 'module', 'exports', 'require', '__filename', '__dirname']) delete globalThis[name];
 process.execArgv = [];

@@ -163,7 +163,8 @@ impl Walk<'_> {
         }) {
             Ok(opened) => opened,
             Err(error) => {
-                self.skip(path, error);
+                let errno = error.raw_os_error().unwrap_or(libc::EIO);
+                self.skip(path, refusal(Errno::from_raw(errno)));
                 return Ok(());
             }
         };
