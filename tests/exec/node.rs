@@ -34,7 +34,7 @@ fn code_sees_what_a_file_of_its_name_would_see() {
                 const path = require('path');\n\
                 console.log(JSON.stringify({\n\
                 \x20 argv: process.argv.slice(1), file: [__filename, __dirname], main: require.main === module,\n\
-                \x20 own: [typeof fs, typeof exports, this === module.exports, process.execArgv.length],\n\
+                \x20 own: [typeof fs, typeof file, typeof added, typeof exports, this === module.exports, process.execArgv.length],\n\
                 \x20 helper: require('./lib/helper').answer, cwd: process.cwd(), env: Object.keys(process.env).sort(),\n\
                 \x20 globals: Object.getOwnPropertyNames(globalThis).sort() }));\n";
     std::fs::write(&script, code).unwrap();
@@ -49,7 +49,7 @@ fn code_sees_what_a_file_of_its_name_would_see() {
         seen,
         json!({
             "argv": ["/tmp/script.js", "a b", "--c"], "file": ["/tmp/script.js", "/tmp"], "main": true,
-            "own": ["undefined", "object", true, 0], "helper": 42, "cwd": "/tmp",
+            "own": ["undefined", "undefined", "undefined", "object", true, 0], "helper": 42, "cwd": "/tmp",
             "env": ["HOME", "LANG", "PATH", "USER"], "globals": null,
         })
     );
