@@ -1,8 +1,10 @@
 //! Roots: what belongs in them, what is kept of that between runs, how they are written out.
 //!
 //! - [`traced`]: `root build --from TRACE`: the smallest root in which a probe runs;
+//! - [`built`]: roots that are written out: resumed, shared, reflinked, never written to by the code in them;
 //! - [`kept`]: plans that are kept between runs: never older than what they were made from, never from a stranger.
 
+mod built;
 mod kept;
 mod traced;
 

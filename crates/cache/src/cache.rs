@@ -49,7 +49,7 @@ impl Cache {
     /// What is kept in this directory, which is made if need be. One that is not ours alone is not used, and a
     /// note says so.
     pub fn open(path: &Path) -> Self {
-        match trust::directory(path) {
+        match trust::ours(path) {
             Ok(dir) => Self {
                 place: Some(Place {
                     path: path.to_owned(),

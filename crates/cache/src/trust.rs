@@ -11,23 +11,45 @@ use nix::unistd::geteuid;
 
 /// Why what lies there is not believed.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Distrust {
+pub enum Distrust {
     /// Somebody else owns it.
     #[error("{path:?} belongs to uid {uid}, not to us or the superuser")]
-    Owner { path: PathBuf, uid: u32 },
+    Owner {
+        /// What.
+        path: PathBuf,
+        /// Who.
+        uid: u32,
+    },
     /// Somebody else may write to it.
     #[error("others may write to {path:?} (mode {mode:04o}): chmod go-w makes it ours")]
-    Writable { path: PathBuf, mode: u32 },
+    Writable {
+        /// What.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
     /// It is no directory, or not a regular file with one name.
     #[error("{path:?} is not what it should be")]
-    Kind { path: PathBuf },
+    Kind {
+        /// What.
+        path: PathBuf,
+    },
     /// It can't be looked at.
     #[error("{path:?}: {source}")]
-    Io { path: PathBuf, source: io::Error },
+    Io {
+        /// What.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
 }
 
-/// Makes the directory if it isn't there, and opens it if it is ours and only ours.
-pub(crate) fn directory(dir: &Path) -> Result<OwnedFd, Distrust> {
+/// Makes the directory if it isn't there, and opens it if it is ours and only ours: nobody else may write to it, or
+/// put another one in its place.
+///
+/// # Errors
+/// [`Distrust`] says whose it is.
+pub fn ours(dir: &Path) -> Result<OwnedFd, Distrust> {
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| Distrust::Io { path, source }

@@ -7,6 +7,8 @@
 
 #[path = "ratios/minimise.rs"]
 mod minimise;
+#[path = "ratios/roots.rs"]
+mod roots;
 #[path = "ratios/warm.rs"]
 mod warm;
 
@@ -46,6 +48,7 @@ fn main() {
         }
         measure(name, runs, &contenders);
     }
+    roots::run(&wanted, dir.path());
     minimise::run(&wanted, &probe("with_numpy.py"), dir.path());
     warm::run(&wanted, &interpreter(), &numpy, &pandas);
 }
@@ -64,38 +67,13 @@ fn groups(dir: &Path, with_numpy: &str, with_pandas: &str) -> Vec<(&'static str,
         path.display().to_string()
     };
     let numpy = probe("with_numpy.py");
-    let (one, calls) = (write("one.py", "print(1)\n"), write("loop.py", LOOP));
+    let calls = write("loop.py", LOOP);
     let pandas = write("pandas.py", "import pandas\n");
     let python = interpreter();
     vec![
         ("dig: import pandas", 7, recorders(dir, with_pandas, &pandas)),
         ("dig: the numpy probe", 7, recorders(dir, with_numpy, &numpy)),
         ("dig: 200,000 getppid", 5, recorders(dir, &python, &calls)),
-        (
-            "exec: print(1)",
-            15,
-            vec![
-                contender("bare python3 -I", &[&python, "-I", "-B", &one]),
-                contender(
-                    "callgate exec",
-                    &[CALLGATE, "exec", "--quiet", "--python", &python, &one],
-                ),
-                contender(
-                    "bwrap --unshare-all",
-                    &[
-                        "bwrap",
-                        "--unshare-all",
-                        "--ro-bind",
-                        "/",
-                        "/",
-                        &python,
-                        "-I",
-                        "-B",
-                        &one,
-                    ],
-                ),
-            ],
-        ),
     ]
 }
 
@@ -184,9 +162,10 @@ fn measure(name: &str, runs: usize, contenders: &[Contender]) {
     for (contender, median) in there.iter().zip(&medians) {
         let ratio = median.as_secs_f64() / medians[0].as_secs_f64();
         println!(
-            "  {:<36} {:>9.1} ms  {ratio:>7.2} ×",
+            "  {:<36} {:>9.1} ms  {ratio:>7.2} ×  {:>+8.1} ms",
             contender.name,
-            median.as_secs_f64() * 1e3
+            median.as_secs_f64() * 1e3,
+            (median.as_secs_f64() - medians[0].as_secs_f64()) * 1e3
         );
     }
 }

@@ -162,6 +162,15 @@ pub(crate) struct RootBuildArgs {
     /// The uid (and gid) that code will have in it; its passwd names it
     #[arg(long, value_name = "UID", default_value_t = 65_398)]
     pub(crate) uid: u32,
+    /// Keep each file's content once in this directory, by its hash, and have it in the root as a hard link that
+    /// nobody can write to: the next root with the same files is built at once. For root only, on the
+    /// same file system; and only for roots in which nothing but callgate runs code
+    #[arg(long, value_name = "DIR", conflicts_with = "reflink")]
+    pub(crate) store: Option<PathBuf>,
+    /// Share blocks with the host's files, copy on write, instead of copying them (btrfs, xfs); files that can't
+    /// be shared are copied, and a note says how many
+    #[arg(long)]
+    pub(crate) reflink: bool,
     #[command(flatten)]
     pub(crate) cache: CacheArgs,
 }

@@ -6,11 +6,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use callgate_cache::Cache;
 use callgate_rootfs::{BuildOptions, BuiltRoot, Identity, Plan, PlanError, Wanted};
 use nix::unistd::{getegid, geteuid};
 use sha2::{Digest, Sha256};
 
-use crate::facilities;
 use crate::host;
 use crate::ipc;
 use crate::outcome::{SetUpFailure, Unready, causes};
@@ -19,6 +19,7 @@ use crate::run::{Network, Root, Run};
 use crate::scratch;
 use crate::setup::Ground;
 use crate::tier::{Tier, TierChoice};
+use crate::tried::tried;
 use crate::uid::Claim;
 
 /// A root at its tier, and the uid that is claimed for the run.
@@ -59,7 +60,7 @@ impl Prepared {
 
 /// Chooses the tier, claims a uid, plans or opens the root.
 pub(crate) fn prepare(run: &Run) -> Result<Prepared, Unready> {
-    let (tier, refused) = choose(run.tier)?;
+    let (tier, refused) = choose(run.tier, &run.cache)?;
     let built = match &run.root {
         Root::Directory(dir) => Some(callgate_rootfs::open(dir).map_err(failed("root"))?),
         Root::ForPython(_) | Root::ForNode(_) | Root::ForCommand(_) => None,
@@ -261,14 +262,14 @@ fn alone(uid: u32) -> Result<(), SetUpFailure> {
 const CONTAINER_UID: u32 = 65_399;
 
 /// The tier that is asked for, if it works here, and why higher ones do not; else why not.
-fn choose(choice: TierChoice) -> Result<(Tier, Vec<String>), SetUpFailure> {
+fn choose(choice: TierChoice, cache: &Cache) -> Result<(Tier, Vec<String>), SetUpFailure> {
     let mut reasons = Vec::new();
     let candidates = match choice {
         TierChoice::Exactly(tier) => vec![tier],
         TierChoice::Auto => Tier::ALL.to_vec(),
     };
     for tier in candidates {
-        match facilities::trial(tier) {
+        match tried(tier, cache) {
             Ok(()) => return Ok((tier, reasons)),
             Err(reason) => reasons.push(format!("{tier}: {reason}")),
         }

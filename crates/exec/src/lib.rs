@@ -60,6 +60,7 @@ mod setup;
 mod supervise;
 mod sys;
 mod tier;
+mod tried;
 mod uid;
 mod verdict;
 mod violation;

@@ -58,7 +58,8 @@ pub use error::PlanError;
 pub use guard::shows_too_much;
 pub use identity::Identity;
 pub use materialise::{
-    BuildError, BuildOptions, Built, BuiltRoot, MARKER, OpenError, Progress, ROOT_SCHEMA, materialise, open,
+    BuildError, BuildOptions, Built, BuiltRoot, MARKER, OpenError, Progress, ROOT_SCHEMA, StoreError,
+    materialise, open,
 };
 pub use plan::Plan;
 pub use python::PythonInside;

@@ -5,7 +5,7 @@ use std::path::Path;
 use callgate_cache::Cache;
 use callgate_python::interpreter::Interpreter;
 use callgate_rootfs::{
-    BuildOptions, Identity, Plan, Report, Wanted, check_directory, check_plan, materialise,
+    BuildError, BuildOptions, Identity, Plan, Report, Wanted, check_directory, check_plan, materialise,
 };
 
 use crate::args::{NetArg, RootBuildArgs, RootCheckArgs};
@@ -37,7 +37,11 @@ pub(crate) fn build(args: &RootBuildArgs) -> Result<u8, Failure> {
         .map_err(|error| Failure::input(format!("--add: {error}")))?;
     let spinner = Spinner::new();
     spinner.say(&format!("building {}", args.dir.display()));
-    let built = materialise(&plan, &args.dir, &BuildOptions::default(), &mut |progress| {
+    let options = BuildOptions {
+        reflink: args.reflink,
+        store: args.store.clone(),
+    };
+    let built = materialise(&plan, &args.dir, &options, &mut |progress| {
         spinner.tick(|| {
             format!(
                 "{} of {} files, {} of {} MiB",
@@ -49,16 +53,28 @@ pub(crate) fn build(args: &RootBuildArgs) -> Result<u8, Failure> {
         });
     });
     spinner.end();
-    let built = built.map_err(|error| Failure::new(CANNOT, error))?;
+    let built = built.map_err(|error| match error {
+        BuildError::Store(error) => Failure::input(error),
+        error => Failure::new(CANNOT, error),
+    })?;
     for note in &built.root.notes {
         anstream::eprintln!("{DIM}note: {}{DIM:#}", escape(note));
     }
+    let how = match (&args.store, args.reflink) {
+        (Some(_), _) => format!(
+            ", {} as links, {} of them new in the store",
+            built.linked, built.stored
+        ),
+        (None, true) => format!(", {} reflinked", built.reflinked),
+        (None, false) => String::new(),
+    };
     anstream::eprintln!(
-        "{GREEN}built{GREEN:#} {}: {} files, {:.1} MiB ({} written, {} removed)",
+        "{GREEN}built{GREEN:#} {}: {} files, {:.1} MiB ({} written{}, {} removed)",
         args.dir.display(),
         built.files,
         built.bytes as f64 / f64::from(1 << 20),
         built.written,
+        how,
         built.removed
     );
     Ok(0)

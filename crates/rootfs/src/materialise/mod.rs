@@ -4,6 +4,7 @@ mod claim;
 mod flatten;
 mod marker;
 mod prune;
+mod store;
 mod write;
 
 use std::io;
@@ -15,13 +16,18 @@ use crate::plan::Plan;
 use flatten::{Item, Items, flatten};
 pub(crate) use marker::Marker;
 pub use marker::{BuiltRoot, MARKER, OpenError, ROOT_SCHEMA, open};
+use store::Store;
+pub use store::StoreError;
 use write::{Copy, Done};
 
 /// How to build.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct BuildOptions {
     /// Share blocks with the host's files, copy on write, where the file system can (btrfs, xfs); else copy.
     pub reflink: bool,
+    /// Keep each content once in this directory, and have it in the root as a hard link: the next root with the same
+    /// files is built in no time. For a superuser, and for roots in which nobody else runs code as root.
+    pub store: Option<PathBuf>,
 }
 
 /// How far a build has come.
@@ -48,6 +54,12 @@ pub struct Built {
     pub bytes: u64,
     /// Regular files that had to be written; the others were there from the last time.
     pub written: u64,
+    /// Those of them that share their blocks with the host's.
+    pub reflinked: u64,
+    /// Those of them that are links to the store's.
+    pub linked: u64,
+    /// Those of these that are new in the store.
+    pub stored: u64,
     /// Things of an earlier build that were removed.
     pub removed: u64,
 }
@@ -80,6 +92,9 @@ pub enum BuildError {
     /// The marker is there, but of no use.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The store can't be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// A system call failed. What was written so far is marked as incomplete.
     #[error("building the root in {dir:?}: {operation} {path:?} failed: {source}")]
     Io {
@@ -97,7 +112,8 @@ pub enum BuildError {
 /// Builds `plan` in the directory `dir`: new, empty, or built by callgate before, in which case only what has
 /// changed (by size and time) is written. `progress` is called now and then.
 ///
-/// Files are copied, never linked: code that finds a way to write to its root doesn't write to the host. What others
+/// Files are copied, never linked to the host's: code that finds a way to write to its root doesn't write to the host.
+/// With a store they are links to the store's files, to which nobody can write (see [`BuildOptions::store`]). What others
 /// than owner and group may do with a file of the host, everybody may do with its copy (0755, 0644 or 0711); what they
 /// may neither read nor execute is left out with a note. The owner is the caller. Devices are made where the kernel permits it,
 /// and are else left out with a note. Don't build over a root in which code is running.
@@ -129,6 +145,10 @@ pub fn materialise(
         }
     };
     let mut items = flatten(plan).map_err(named("reading"))?;
+    let store = match &options.store {
+        Some(store) => Some(Store::open(store, dir)?),
+        None => None,
+    };
     let _lock = claim::claim(dir, &io)?;
 
     let (files, bytes) = items.size();
@@ -146,10 +166,11 @@ pub fn materialise(
         // Writable while it is being filled.
         write::directory(&at, mode | 0o700).map_err(io("making the directory", &at))?;
     }
-    let mut written = fill(
+    let mut filled = fill(
         dir,
         &items,
-        options,
+        options.reflink,
+        store.as_ref(),
         Progress {
             all_files: files,
             all_bytes: bytes,
@@ -165,7 +186,7 @@ pub fn materialise(
             Item::Link { target } => (write::link(&at, target), "linking"),
             Item::Text { bytes, mode } => {
                 let done = write::text(&at, bytes, *mode);
-                written += u64::from(matches!(done, Ok(Done::Written)));
+                filled.written += u64::from(matches!(done, Ok(Done::Written)));
                 (done, "writing")
             }
             Item::Device(device) => (write::device(&at, *device), "making the device"),
@@ -188,11 +209,23 @@ pub fn materialise(
     marker.notes.append(&mut items.notes);
     marker.complete = true;
     marker.write(dir).map_err(io("writing the marker of", dir))?;
+    let mut root = open(dir)?;
+    if options.reflink && filled.reflinked < filled.copied {
+        root.notes.push(format!(
+            "{} of {} files were copied, as their file systems can't share blocks with that of {}",
+            filled.copied - filled.reflinked,
+            filled.copied,
+            dir.display()
+        ));
+    }
     Ok(Built {
-        root: open(dir)?,
+        root,
         files,
         bytes,
-        written,
+        written: filled.written,
+        reflinked: filled.reflinked,
+        linked: filled.linked,
+        stored: filled.stored,
         removed,
     })
 }
@@ -201,14 +234,37 @@ fn outside(dir: &Path, path: &Path) -> PathBuf {
     dir.join(path.strip_prefix("/").unwrap_or(path))
 }
 
+/// How many regular files were put there in which way.
+#[derive(Debug, Clone, Copy, Default)]
+struct Filled {
+    written: u64,
+    /// Those of the host among them.
+    copied: u64,
+    reflinked: u64,
+    linked: u64,
+    stored: u64,
+}
+
+impl Filled {
+    fn count(&mut self, done: Done) {
+        let anew = !matches!(done, Done::Unchanged | Done::Refused);
+        self.written += u64::from(anew);
+        self.copied += u64::from(anew);
+        self.reflinked += u64::from(done == Done::Reflinked);
+        self.linked += u64::from(matches!(done, Done::Linked | Done::Stored));
+        self.stored += u64::from(done == Done::Stored);
+    }
+}
+
 /// Copies all regular files with a few threads; returns how many had to be written. The error names the file.
 fn fill(
     dir: &Path,
     items: &Items,
-    options: &BuildOptions,
+    reflink: bool,
+    store: Option<&Store>,
     mut state: Progress,
     progress: &mut dyn FnMut(Progress),
-) -> Result<u64, (PathBuf, io::Error)> {
+) -> Result<Filled, (PathBuf, io::Error)> {
     let work: Vec<_> = items
         .items
         .iter()
@@ -227,7 +283,8 @@ fn fill(
                         size,
                         modified,
                         mode,
-                        reflink: options.reflink,
+                        reflink,
+                        store,
                     },
                 ))
             }
@@ -259,11 +316,11 @@ fn fill(
             });
         }
         drop(send);
-        let (mut written, mut first_error) = (0, None);
+        let (mut filled, mut first_error) = (Filled::default(), None);
         for result in results {
             match result {
                 Ok((done, size)) => {
-                    written += u64::from(done == Done::Written);
+                    filled.count(done);
                     state.files += 1;
                     state.bytes += size;
                     progress(state);
@@ -271,6 +328,6 @@ fn fill(
                 Err(error) => first_error = first_error.or(Some(error)),
             }
         }
-        first_error.map_or(Ok(written), Err)
+        first_error.map_or(Ok(filled), Err)
     })
 }

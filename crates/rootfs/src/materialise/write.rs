@@ -10,12 +10,19 @@ use nix::errno::Errno;
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 
 use crate::Device;
+use crate::materialise::store::{READABLE, Store};
 use crate::sys;
 
 /// Whether something had to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Done {
     Written,
+    /// Written, with blocks that it shares with the host's file until one of them changes.
+    Reflinked,
+    /// A link to a file of the store.
+    Linked,
+    /// The same, and it is new in the store.
+    Stored,
     Unchanged,
     /// The kernel doesn't let this process make devices.
     Refused,
@@ -41,6 +48,18 @@ pub(crate) struct Copy<'a> {
     pub(crate) modified: SystemTime,
     pub(crate) mode: u32,
     pub(crate) reflink: bool,
+    /// Where it is taken from and put, if it is to be shared with other roots.
+    pub(crate) store: Option<&'a Store>,
+}
+
+impl Copy<'_> {
+    /// The permission bits that it gets.
+    fn final_mode(&self) -> u32 {
+        match self.store {
+            Some(_) => self.mode & READABLE,
+            None => self.mode,
+        }
+    }
 }
 
 /// A copy of a regular file of the host: same bytes, same time, never the same inode.
@@ -48,7 +67,7 @@ pub(crate) fn copy(to: &Path, copy: &Copy<'_>) -> io::Result<Done> {
     if let Ok(there) = to.symlink_metadata() {
         let same = there.is_file()
             && there.len() == copy.size
-            && there.mode() & 0o7777 == copy.mode
+            && there.mode() & 0o7777 == copy.final_mode()
             && there.modified().is_ok_and(|time| time == copy.modified);
         if same {
             return Ok(Done::Unchanged);
@@ -56,23 +75,40 @@ pub(crate) fn copy(to: &Path, copy: &Copy<'_>) -> io::Result<Done> {
         // A new inode: whoever has the old one mapped keeps what it saw.
         fs::remove_file(to)?;
     }
-    // The path was seen to be a regular file; it may have been swapped since.
+    match copy.store {
+        Some(store) => store.place(copy, to),
+        None => plain(to, copy),
+    }
+}
+
+/// A copy where nothing is.
+pub(crate) fn plain(to: &Path, copy: &Copy<'_>) -> io::Result<Done> {
+    let mut from = open_source(copy.source)?;
+    let mut file = create(to)?;
+    let done = match copy.reflink && sys::reflink(&from, &file).is_ok() {
+        true => Done::Reflinked,
+        false => {
+            // copy_file_range(2) underneath.
+            io::copy(&mut from, &mut file)?;
+            Done::Written
+        }
+    };
+    finish(&file, copy.final_mode())?;
+    file.set_times(FileTimes::new().set_modified(copy.modified))?;
+    Ok(done)
+}
+
+/// Opens a file of the host. The path was seen to be a regular file; it may have been swapped since.
+pub(crate) fn open_source(path: &Path) -> io::Result<File> {
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC;
-    let mut from = File::options().read(true).custom_flags(flags).open(copy.source)?;
-    if !from.metadata()?.is_file() {
-        return Err(io::Error::new(
+    let file = File::options().read(true).custom_flags(flags).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::new(
             io::ErrorKind::InvalidInput,
             "not a regular file any more",
-        ));
+        )),
     }
-    let mut file = create(to)?;
-    if !(copy.reflink && sys::reflink(&from, &file).is_ok()) {
-        // copy_file_range(2) underneath.
-        io::copy(&mut from, &mut file)?;
-    }
-    finish(&file, copy.mode)?;
-    file.set_times(FileTimes::new().set_modified(copy.modified))?;
-    Ok(Done::Written)
 }
 
 /// A file with this content.
