@@ -116,8 +116,12 @@ pub(crate) fn prepare(run: &Run) -> Result<Prepared, Unready> {
             });
         }
         Root::ForPython(interpreter) => Plan::recall(&run.cache, Wanted::Python(interpreter), &identity),
-        Root::ForNode(node) => Plan::for_command_with(&node.executable, &node.data, &identity),
-        Root::ForCommand(program) => Plan::recall(&run.cache, Wanted::Command(program), &identity),
+        Root::ForNode(node) => Plan::recall(
+            &run.cache,
+            Wanted::Command(&node.executable, &node.data),
+            &identity,
+        ),
+        Root::ForCommand(program) => Plan::recall(&run.cache, Wanted::Command(program, &[]), &identity),
     }
     .and_then(|mut plan| {
         if run.network == Network::Host {

@@ -65,7 +65,7 @@ impl Surroundings {
 /// Whether a tier works: tried once while nothing has changed that decides about it. That it does not work is never
 /// kept. Should it have ceased to work all the same, the set-up fails, and the code doesn't run.
 pub(crate) fn tried(tier: Tier, cache: &Cache) -> Result<(), Refusal> {
-    if tier == Tier::Container {
+    if !matches!(tier, Tier::Full | Tier::Unprivileged) {
         // Cheaper to ask than to remember.
         return trial(tier);
     }

@@ -1,6 +1,6 @@
 //! Plans that are kept between runs: planning reads every object of an environment, and few runs change it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use callgate_cache::Cache;
 use callgate_python::interpreter::Interpreter;
@@ -15,8 +15,8 @@ use crate::plan::Plan;
 pub enum Wanted<'a> {
     /// This interpreter: [`Plan::for_python`].
     Python(&'a Interpreter),
-    /// This program, by its absolute path: [`Plan::for_command`].
-    Command(&'a Path),
+    /// This program, by its absolute path, with these files of its own: [`Plan::for_command_with`].
+    Command(&'a Path, &'a [PathBuf]),
 }
 
 /// Whose names a plan has while it is kept.
@@ -26,7 +26,7 @@ const NOBODY: Identity = Identity {
 };
 
 impl Plan {
-    /// The root for what is wanted, as [`Plan::for_python`] or [`Plan::for_command`] plans it; from the cache if
+    /// The root for what is wanted, as [`Plan::for_python`] or [`Plan::for_command_with`] plans it; from the cache if
     /// nothing has changed of what was looked at then: each directory and each object of its trees, each name
     /// on the way, and each that was looked for in vain.
     ///
@@ -41,9 +41,11 @@ impl Plan {
                     Plan::for_python(interpreter, &NOBODY)
                 })
             }
-            Wanted::Command(program) => {
-                let key = (program, variable("HOME"), variable("PATH"));
-                cache.recall("command-root", &key, || Plan::for_command(program, &NOBODY))
+            Wanted::Command(program, data) => {
+                let key = (program, data, variable("HOME"), variable("PATH"));
+                cache.recall("command-root", &key, || {
+                    Plan::for_command_with(program, data, &NOBODY)
+                })
             }
         }?;
         plan.rename(*identity);

@@ -102,9 +102,7 @@ fn binds(kept: &Value, dir: &Path) -> Vec<String> {
     let _ = std::fs::write(&empty, "");
     let mut add = |words: &[&str]| out.extend(words.iter().map(ToString::to_string));
     for (path, entry) in &entries {
-        if entry == "Tmp" {
-            add(&["--tmpfs", path]);
-        } else if entry == "Hidden" {
+        if entry == "Tmp" || entry == "Hidden" {
             add(&["--tmpfs", path]);
         } else if entry["Dir"].is_object() {
             add(&["--dir", path]);

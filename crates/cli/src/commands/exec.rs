@@ -143,7 +143,7 @@ fn asked(args: &ExecArgs) -> Result<Asked, Failure> {
                     argv,
                 },
                 root: Root::Directory(dir.clone()),
-                cache: Arc::default(),
+                cache: kept::open(&args.python.cache),
                 from_stdin: false,
             });
         }
@@ -182,7 +182,7 @@ fn asked(args: &ExecArgs) -> Result<Asked, Failure> {
         return Ok(Asked {
             program,
             root: Root::Directory(dir.clone()),
-            cache: Arc::default(),
+            cache: kept::open(&args.python.cache),
             from_stdin,
         });
     }
