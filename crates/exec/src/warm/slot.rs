@@ -1,5 +1,6 @@
 //! One thread, one bed after another: made ahead, given a job, cleared away.
 
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -94,6 +95,12 @@ fn job(
     let Order { job, tell, .. } = order;
     let run = shared.spec.run(Some(job));
     let begun = Instant::now();
+    // Between its words there is one, as there is for execve(2).
+    let words = std::iter::once(job.name.as_bytes()).chain(job.args.iter().map(|arg| arg.as_bytes()));
+    if words.into_iter().any(|word| word.contains(&0)) {
+        let error = "its name or an argument holds a NUL byte".to_owned();
+        return Err(failure(error, None));
+    }
     let program = template::program(&job.name, &job.args, &job.code);
     let code = memory_file(&program).map_err(system("memfd_create"))?;
     let (streams, captures) = streams(&run)?;

@@ -68,6 +68,14 @@ fn ends_are_told_as_of_cold_runs() {
         (Status::Signaled, 137),
         "{outcome:#?}"
     );
+    let mut job = Job::new(b"print(1)".to_vec(), "<code>".to_owned());
+    job.args = vec!["one\0two".into()];
+    let outcome = template.run(job, |_| {});
+    assert_eq!(
+        (outcome.status, outcome.exit_code),
+        (Status::SetupFailed, 125),
+        "{outcome:#?}"
+    );
     // What it leaves ends with it.
     let outcome = run(
         &template,
