@@ -76,7 +76,9 @@ fn search(
             .into_iter()
             .flatten()
         {
-            (binary.bss_size, binary.pyruntime_size) = (0, 0);
+            // One word, as py-spy makes a slice of words of it, which none at all would not be aligned for.
+            binary.bss_size = size_of::<usize>() as u64;
+            (binary.pyruntime_addr, binary.pyruntime_size) = (0, 0);
         }
     }
     let interpreter_address = get_interpreter_address(&info, &process, &version)?;

@@ -82,6 +82,9 @@ pub(super) fn read(file: &File, start: u64, size: u64) -> Result<BinaryInfo, Cau
             _ => {}
         }
     }
+    if info.bss_size < size_of::<usize>() as u64 {
+        return Err("no .bss section".into());
+    }
     // What the program exports counts more than what its file happens to tell.
     for kind in [SHT_SYMTAB, SHT_DYNSYM] {
         for section in sections.iter().filter(|section| section.sh_type == kind) {
