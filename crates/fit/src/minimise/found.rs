@@ -70,7 +70,11 @@ pub struct Judged {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Judgement {
     /// Refused, with each errno, the probe ends otherwise.
-    Required,
+    Required {
+        /// In how many trials it made the difference: one for each errno, unless some were repeated. A trial is
+        /// one run, so a probe that sometimes fails by itself can make a call look required.
+        runs: usize,
+    },
     /// It can be refused with this errno: so many runs in which it was went as without a refusal.
     Refusable {
         /// With which errno.
@@ -104,7 +108,9 @@ pub(crate) fn judged(asked: &[Candidate], kept_calls: &[Candidate], state: Optio
                 refusal: *refusal,
                 runs: times_refused(state, index, *refusal),
             },
-            None if state.search.required().any(|required| required == index) => Judgement::Required,
+            None if state.search.required().any(|required| required == index) => Judgement::Required {
+                runs: state.search.blamed(index),
+            },
             None => Judgement::Open,
         }
     };

@@ -56,6 +56,8 @@ pub(crate) struct Search {
     refused: Refused,
     /// With what else was refused when a call alone made the difference.
     required: BTreeMap<usize, Refused>,
+    /// In how many trials a call was found to make the difference, with whatever errno.
+    blamed: BTreeMap<usize, usize>,
     under_way: usize,
     careful: bool,
 }
@@ -76,6 +78,7 @@ impl Search {
             minded: Vec::new(),
             refused: Refused::new(),
             required: BTreeMap::new(),
+            blamed: BTreeMap::new(),
             under_way: 0,
             careful: false,
             hopes,
@@ -94,6 +97,11 @@ impl Search {
     /// The calls that are required, as far as is known.
     pub(crate) fn required(&self) -> impl Iterator<Item = usize> {
         self.required.keys().copied()
+    }
+
+    /// In how many trials a call was found to make the difference.
+    pub(crate) fn blamed(&self, call: usize) -> usize {
+        self.blamed.get(&call).copied().unwrap_or(0)
     }
 
     /// How many candidates are decided.
@@ -171,12 +179,15 @@ impl Search {
     fn blame(&mut self, group: Vec<Doubt>, company: Refused) {
         match group.as_slice() {
             [] => {}
-            [culprit] => match culprit.refusal.next() {
-                Some(next) => self.doubt(culprit.call, next, SECOND_HOPE),
-                None => {
-                    self.required.insert(culprit.call, company);
+            [culprit] => {
+                *self.blamed.entry(culprit.call).or_default() += 1;
+                match culprit.refusal.next() {
+                    Some(next) => self.doubt(culprit.call, next, SECOND_HOPE),
+                    None => {
+                        self.required.insert(culprit.call, company);
+                    }
                 }
-            },
+            }
             _ => self.minded.push(group),
         }
     }
@@ -275,6 +286,8 @@ mod tests {
         let mut search = Search::new(hopes);
         let trials = settle(&mut search, 2, |refused| refused.keys().all(|call| *call < 25));
         assert_eq!(required(&search).len(), 15);
+        let errnos = std::iter::successors(Some(Refusal::FIRST), |errno| errno.next()).count();
+        assert!((25..40).all(|call| search.blamed(call) == errnos) && search.blamed(3) == 0);
         assert!(trials <= 2 * 15 + 4, "{trials}");
     }
 

@@ -91,7 +91,9 @@ fn verdicts(found: &Minimised) -> Table {
     calls.sort_by_key(|judged| (rank(judged), judged.call.name().into_owned()));
     for judged in calls {
         let (verdict, colour, verified) = match judged.judgement {
-            Judgement::Required => ("required".to_owned(), Color::Green, String::new()),
+            Judgement::Required { runs } => {
+                ("required".to_owned(), Color::Green, format!("{runs} that failed"))
+            }
             Judgement::Kept { why } => ("kept".to_owned(), Color::Green, why.to_owned()),
             Judgement::Refusable { refusal, runs } => (
                 format!("can be refused {refusal}"),
@@ -120,7 +122,7 @@ fn verdicts(found: &Minimised) -> Table {
 
 fn rank(judged: &Judged) -> u8 {
     match judged.judgement {
-        Judgement::Required => 0,
+        Judgement::Required { .. } => 0,
         Judgement::Kept { .. } => 1,
         Judgement::Refusable { .. } => 2 + u8::from(!judged.in_body),
         Judgement::Open => 4,
@@ -239,7 +241,7 @@ fn report<'a>(found: &'a Minimised, confirm: usize, interrupted: bool, files: &'
 
 fn call(judged: &Judged) -> Call<'_> {
     let (verdict, errno, runs, why) = match judged.judgement {
-        Judgement::Required => ("required", None, None, None),
+        Judgement::Required { runs } => ("required", None, Some(runs), None),
         Judgement::Refusable { refusal, runs } => ("refusable", Some(refusal), Some(runs), None),
         Judgement::Kept { why } => ("kept", None, None, Some(why)),
         Judgement::Open => ("open", None, None, None),
