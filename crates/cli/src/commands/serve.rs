@@ -220,6 +220,9 @@ fn log(form: LogForm, debug: bool) {
     let log = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_max_level(most)
+        // Else a log that can't be written (a full disk, a reader that has gone) would be told on standard
+        // error, where that can't be written either, and the server would end.
+        .log_internal_errors(false)
         .with_ansi(colours);
     match form {
         LogForm::Text => log.init(),
