@@ -17,7 +17,7 @@ fn the_python_policy_kills_on_calls_that_open_a_sandbox() {
         personality init_module finit_module delete_module kexec_load kexec_file_load reboot swapon swapoff \
         open_by_handle_at name_to_handle_at fanotify_init setuid setgid setgroups setresuid setresgid capset seccomp \
         acct quotactl syslog settimeofday clock_settime clock_adjtime adjtimex sethostname setdomainname vhangup \
-        landlock_restrict_self shmget msgget semget mbind migrate_pages move_pages connect bind listen accept accept4 \
+        landlock_restrict_self shmget msgget semget migrate_pages move_pages connect bind listen accept accept4 \
         iopl ioperm modify_ldt uselib";
     for arch in Arch::ALL {
         for name in dangerous.split_whitespace() {
@@ -41,7 +41,7 @@ fn other_programs_and_sockets_fail_with_an_errno_under_the_python_policy() {
                 "{arch} {name}"
             );
         }
-        for name in ["clone3", "openat2", "memfd_create"] {
+        for name in ["clone3", "openat2", "memfd_create", "mbind", "set_mempolicy"] {
             assert_eq!(
                 verdict(arch, name),
                 Verdict::Always(Action::Errno(38)),
