@@ -24,7 +24,7 @@ mod contents;
 mod explain;
 mod inputs;
 mod landlock;
-mod leaks;
+pub mod leaks;
 mod learn;
 mod leftovers;
 mod lifetime;

@@ -8,7 +8,7 @@
 //! - [`policy`]: new, diff, emit; the emitted files under crun and `bwrap --seccomp`;
 //! - [`exec`]: what the code sees, violations, limits, ends, for scripts and commands;
 //! - [`root`]: the root that a trace makes: its probe runs in it, nothing else is in it;
-//! - [`serve`]: the HTTP front: answers, configuration, limits, clients that go, the end;
+//! - [`serve`]: the HTTP front: answers, configuration, limits, the end, what it holds against; the deploy pages;
 //! - [`setup`]: each set-up step made to fail: the code never runs;
 //! - [`fit`]: every probe in `probes/`, the round trip on numpy, what is needed (`--minimise`);
 //! - [`workbench`]: verify, disasm, numbers, explain, lint and the rest of the policy workbench;

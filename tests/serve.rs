@@ -5,11 +5,17 @@
 //! - [`diagnosing`]: what a snippet needs, and that the sandbox holds meanwhile;
 //! - [`clients`]: too many, too slow, too much, gone;
 //! - [`lifecycle`]: readiness, counters, the log, the end;
+//! - [`holds`]: hostile code and hostile clients: the next request is answered, and nothing is left;
+//! - [`programs`]: what dify-sandbox's own tests run, at least as well;
+//! - [`deploy`]: the pages and files in `crates/serve/deploy` say what is so;
 //! - [`server`]: how the tests start one and ask it.
 
 mod answers;
 mod clients;
+mod deploy;
 mod diagnosing;
+mod holds;
 mod lifecycle;
+mod programs;
 pub mod server;
 mod settings;

@@ -13,7 +13,7 @@ use super::{interpreter, marked, outcome, policy, unique};
 use crate::support::{available, callgate, root, scratch};
 
 /// Cgroups of ours, in every hierarchy.
-fn cgroups() -> BTreeSet<PathBuf> {
+pub fn cgroups() -> BTreeSet<PathBuf> {
     let mut found = BTreeSet::new();
     let mut left = vec![PathBuf::from("/sys/fs/cgroup")];
     while let Some(dir) = left.pop() {

@@ -31,25 +31,25 @@ pub struct Setup {
 
 impl Setup {
     pub fn new(flags: &[&str]) -> Self {
-        Self::of(callgate(["serve", "--log", "json"]), flags)
+        Self::of(callgate([""; 0]), flags)
     }
 
     /// One that another program starts: it gets the server's words as arguments.
     pub fn through(program: &[&str], flags: &[&str]) -> Self {
         let mut command = Command::new(program[0]);
-        command
-            .args(&program[1..])
-            .arg(CALLGATE)
-            .args(["serve", "--log", "json"]);
+        command.args(&program[1..]).arg(CALLGATE);
         command.current_dir(std::env::temp_dir()).env("NO_COLOR", "1");
         Self::of(command, flags)
     }
 
-    fn of(mut command: Command, flags: &[&str]) -> Self {
-        if !flags.contains(&"--listen") {
-            command.args(["--listen", "127.0.0.1:0"]);
+    /// One that is started by this command, to which the words of `serve` are added.
+    pub fn of(mut command: Command, flags: &[&str]) -> Self {
+        command.args(["serve", "--log", "json"]);
+        for (name, value) in [("--listen", "127.0.0.1:0"), ("--python", interpreter())] {
+            if !flags.contains(&name) {
+                command.args([name, value]);
+            }
         }
-        command.args(["--python", interpreter()]);
         command.args(flags).env("API_KEY", KEY);
         for name in ["DEBUG", "HTTP_PROXY", "HTTPS_PROXY", "PYTHON_PATH"] {
             command.env_remove(name);

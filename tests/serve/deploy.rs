@@ -1,0 +1,362 @@
+//! The pages and files in `crates/serve/deploy`: what they say of settings, capabilities, profiles and metrics is so.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::server::{Server, Setup};
+use crate::exec::interpreter;
+use crate::support::{CALLGATE, available, callgate, expect, repository, root, said, scratch, tool};
+
+fn deploy(name: &str) -> PathBuf {
+    repository().join("crates/serve/deploy").join(name)
+}
+
+fn page(name: &str) -> String {
+    std::fs::read_to_string(deploy(name)).unwrap()
+}
+
+/// The words in backticks of a table's cell.
+fn quoted(cell: &str) -> Vec<String> {
+    cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+/// The rows of the table of settings: nothing, key, variable, what it is here.
+fn rows(page: &str) -> Vec<Vec<&str>> {
+    let all = page
+        .lines()
+        .skip_while(|line| *line != "| key in config.yaml | variable | here |");
+    let rows = all.skip(2).take_while(|line| line.starts_with('|'));
+    rows.map(|row| row.split('|').collect()).collect()
+}
+
+/// What is said on the way to an error that is there by intent: no server is started.
+fn warnings(configure: impl FnOnce(&mut Command)) -> String {
+    let mut command = callgate(["serve", "--listen", "127.0.0.1:0", "--policy", "/no/such/policy"]);
+    configure(&mut command);
+    said(&expect(2, &mut command))
+}
+
+#[test]
+fn the_table_of_settings_has_the_keys_and_variables_that_are_read_and_no_others() {
+    let text = page("IN_PLACE_OF_DIFY_SANDBOX.md");
+    let column =
+        |i: usize| -> BTreeSet<String> { rows(&text).iter().flat_map(|row| quoted(row[i])).collect() };
+    let (keys, variables) = (column(1), column(2));
+
+    let dir = scratch();
+    let file = dir.path().join("config.yaml");
+    std::fs::write(&file, "no_such_key: 1\n").unwrap();
+    let told = warnings(|command| {
+        command.arg("--config").arg(&file);
+    });
+    let known = told
+        .split("known are ")
+        .nth(1)
+        .unwrap_or_else(|| panic!("{told}"));
+    let known: BTreeSet<String> = known
+        .lines()
+        .next()
+        .unwrap()
+        .split(", ")
+        .map(|word| word.trim().to_owned())
+        .collect();
+    assert_eq!(keys, known);
+
+    // A variable that is read says so when its value can't be meant, or when it is not used.
+    let help = said(&expect(0, &mut callgate(["serve", "--help"])));
+    for name in &variables {
+        let warned = warnings(|command| {
+            command.env(name, "\u{1}");
+        });
+        assert!(help.contains(name) || warned.contains(name), "{name}: {warned}");
+    }
+    // Every variable that dify-sandbox reads at a94a466.
+    for name in [
+        "DEBUG",
+        "MAX_WORKERS",
+        "MAX_REQUESTS",
+        "SANDBOX_PORT",
+        "WORKER_TIMEOUT",
+        "API_KEY",
+        "PYTHON_PATH",
+        "PYTHON_LIB_PATH",
+        "SYSTEM_LIB_REQUIREMENTS",
+        "PIP_MIRROR_URL",
+        "PYTHON_DEPS_UPDATE_INTERVAL",
+        "NODEJS_PATH",
+        "ENABLE_NETWORK",
+        "ENABLE_PRELOAD",
+        "ALLOWED_SYSCALLS",
+        "SOCKS5_PROXY",
+        "HTTPS_PROXY",
+        "HTTP_PROXY",
+    ] {
+        assert!(variables.contains(name), "{name}");
+    }
+}
+
+#[test]
+fn rows_that_say_that_a_key_is_not_used_are_those_that_are_warned_of() {
+    let text = page("IN_PLACE_OF_DIFY_SANDBOX.md");
+    let dir = scratch();
+    let file = dir.path().join("config.yaml");
+    let mut unused = 0;
+    for row in rows(&text) {
+        let Some(key) = quoted(row[1]).pop() else { continue };
+        let value = match key.as_str() {
+            "enable_network" | "enable_preload" | "app.debug" => "true",
+            "python_path" => interpreter(),
+            _ => "1",
+        };
+        let line = match key.split_once('.') {
+            Some((map, key)) => format!("{map}:\n  {key}: {value}\n"),
+            None => format!("{key}: {value}\n"),
+        };
+        std::fs::write(&file, line).unwrap();
+        let told = warnings(|command| {
+            command.arg("--config").arg(&file);
+        });
+        let warned = told
+            .lines()
+            .any(|line| line.contains(" WARN ") && line.contains(&key));
+        assert_eq!(row[3].contains("warned of"), warned, "{row:?}\n{told}");
+        unused += usize::from(warned);
+    }
+    assert!(unused >= 3);
+}
+
+/// The commands that a page has, indented or not, that begin so.
+fn commands(page: &str, start: &str) -> Vec<Vec<String>> {
+    let lines = page.lines().map(str::trim).filter(|line| line.starts_with(start));
+    lines
+        .map(|line| line.split_whitespace().map(str::to_owned).collect())
+        .collect()
+}
+
+/// Runs a command of a page in a directory, up to its pipe.
+fn follow(words: &[String], dir: &Path) -> String {
+    let mine: Vec<&String> = words.iter().skip(1).take_while(|word| *word != "|").collect();
+    let output = expect(0, callgate(mine).current_dir(dir));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A tool of `.ci/run`'s environment for schemas.
+fn judge(name: &str) -> bool {
+    available(name, tool(name))
+}
+
+#[test]
+fn compose_and_kubernetes_files_are_valid() {
+    if judge("check-jsonschema") {
+        let check = |files: &[&Path]| {
+            let mut command = Command::new("check-jsonschema");
+            command
+                .args(["--builtin-schema", "vendor.compose-spec"])
+                .args(files)
+                .output()
+                .unwrap()
+        };
+        let output = check(&[&deploy("compose.yaml"), &deploy("compose.full.yaml")]);
+        assert!(output.status.success(), "{}", said(&output));
+        let dir = scratch();
+        let wrong = dir.path().join("compose.yaml");
+        std::fs::write(
+            &wrong,
+            page("compose.yaml").replace("healthcheck:", "healthcheque:"),
+        )
+        .unwrap();
+        assert!(
+            !check(&[&wrong]).status.success(),
+            "the judge must be able to refuse"
+        );
+    }
+    if judge("kubernetes-validate") {
+        let check = |file: &Path| {
+            Command::new("kubernetes-validate")
+                .arg("--strict")
+                .arg(file)
+                .output()
+                .unwrap()
+        };
+        let mut checked = 0;
+        for entry in std::fs::read_dir(deploy("kubernetes")).unwrap() {
+            let output = check(&entry.unwrap().path());
+            assert!(output.status.success(), "{}", said(&output));
+            checked += 1;
+        }
+        assert!(checked >= 5);
+        let dir = scratch();
+        let wrong = dir.path().join("deployment.yaml");
+        for (from, to) in [
+            ("readinessProbe:", "readynessProbe:"),
+            ("replicas: 2", "replicas: two"),
+        ] {
+            std::fs::write(&wrong, page("kubernetes/deployment.yaml").replace(from, to)).unwrap();
+            assert!(
+                !check(&wrong).status.success(),
+                "the judge must be able to refuse {to}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_profiles_that_the_pages_commands_make_are_what_the_operator_takes() {
+    if !judge("check-jsonschema") {
+        return;
+    }
+    let dir = scratch();
+    let dir = dir.path();
+    let schema = repository().join("tests/serve/seccompprofile.schema.json");
+    let check = |file: &Path| {
+        let mut command = Command::new("check-jsonschema");
+        command
+            .arg("--schemafile")
+            .arg(&schema)
+            .arg(file)
+            .output()
+            .unwrap()
+    };
+    let mut made = 0;
+    for words in commands(&page("KUBERNETES.md"), "callgate policy ") {
+        let object = follow(&words, dir);
+        if object.is_empty() {
+            continue;
+        }
+        let file = dir.join("object.yaml");
+        std::fs::write(&file, &object).unwrap();
+        let output = check(&file);
+        assert!(output.status.success(), "{words:?}: {}", said(&output));
+        for (from, to) in [
+            ("defaultAction:", "defaultActions:"),
+            ("action: SCMP_ACT_ALLOW", "action: ALLOW"),
+            ("v1beta1", "v1gamma"),
+        ] {
+            std::fs::write(&file, object.replacen(from, to, 1)).unwrap();
+            assert!(
+                !check(&file).status.success(),
+                "the judge must be able to refuse {to}"
+            );
+        }
+        made += 1;
+    }
+    assert_eq!(made, 2, "the server's profile and the policy");
+    // The patch names the file of the first.
+    assert!(page("kubernetes/full.yaml").contains("localhostProfile: operator/callgate-server.json"));
+}
+
+/// The capabilities that a file adds, as setpriv(1) has them.
+fn capabilities(file: &str) -> String {
+    let text = page(file);
+    let line = text
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("add: ["))
+        .unwrap();
+    let words = line.trim_end_matches(']').split(", ");
+    let added: String = words.map(|word| format!(",+{}", word.to_lowercase())).collect();
+    format!("-all{added}")
+}
+
+/// Loads the raw filter in the file that is its first argument, and becomes the rest of them.
+const UNDER: &str = "
+import ctypes, os, struct, sys
+program = open(sys.argv[1], 'rb').read()
+lines = ctypes.create_string_buffer(program)
+libc = ctypes.CDLL(None, use_errno=True)
+given = ctypes.create_string_buffer(struct.pack('HxxxxxxQ', len(program) // 8, ctypes.addressof(lines)))
+if libc.prctl(38, 1, 0, 0, 0) or libc.prctl(22, 2, given):
+    sys.exit('the filter is not loaded: ' + os.strerror(ctypes.get_errno()))
+os.execvp(sys.argv[2], sys.argv[2:])
+";
+
+/// A server in what a container is for it: these capabilities and no more, no cgroup to write to, and the filter
+/// of a policy.
+fn contained(capabilities: &str, policy: &str, dir: &Path) -> Server {
+    let filter = dir.join("filter.bpf");
+    let mut emit = callgate(["policy", "emit", policy, "--format", "bpf", "-o"]);
+    expect(0, emit.arg(&filter).current_dir(dir));
+    let mut command = Command::new("unshare");
+    let line = "mount -t tmpfs tmpfs /sys/fs/cgroup && exec \"$@\"";
+    command
+        .args([
+            "--mount",
+            "sh",
+            "-ec",
+            line,
+            "sh",
+            "setpriv",
+            "--bounding-set",
+            capabilities,
+        ])
+        .args(["python3", "-I", "-c", UNDER])
+        .arg(&filter)
+        .arg(CALLGATE)
+        .env("XDG_CACHE_HOME", dir);
+    Setup::of(command, &["--python", "/usr/bin/python3"]).ready()
+}
+
+fn tier(server: &Server) -> (String, String) {
+    let text = |entry: &serde_json::Value, key: &str| Some(entry[key].as_str()?.to_owned());
+    server.wait_for_log(|entry| Some((text(entry, "tier")?, text(entry, "layers")?)))
+}
+
+#[test]
+fn the_capabilities_and_profiles_that_the_files_name_are_enough() {
+    let needs = root()
+        .and_then(|()| tool("setpriv"))
+        .and_then(|()| tool("unshare"));
+    if !available("root", needs) {
+        return;
+    }
+    let dir = scratch();
+    let dir = dir.path();
+    std::fs::set_permissions(dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let null = "import os\nopen('/dev/null', 'w').write('x')\nprint(os.getuid() != 0)";
+
+    // The runtimes' default profile is Docker's in all that counts here.
+    let plain = contained(&capabilities("kubernetes/deployment.yaml"), "docker-default", dir);
+    assert_eq!(tier(&plain).0, "container");
+    assert_eq!(plain.run(null)["stdout"], "True\n");
+    drop(plain);
+
+    let made = commands(&page("KUBERNETES.md"), "callgate policy allow");
+    assert_eq!(
+        made,
+        commands(&page("IN_PLACE_OF_DIFY_SANDBOX.md"), "callgate policy allow")
+    );
+    follow(&made[0], dir);
+    let full = contained(&capabilities("kubernetes/full.yaml"), "callgate-server.json", dir);
+    let (name, layers) = tier(&full);
+    assert_eq!(name, "full");
+    for layer in [
+        "mount namespace",
+        "pid namespace",
+        "network namespace",
+        "pivot_root",
+    ] {
+        assert!(layers.contains(layer), "{layers}");
+    }
+    assert_eq!(full.run(null)["stdout"], "True\n");
+}
+
+#[test]
+fn the_metrics_that_the_pages_name_are_there() {
+    if !available("root", root()) {
+        return;
+    }
+    let server = Server::start(&[]);
+    server.run("import os\nos.chroot('/')");
+    let (_, text) = server.get("/metrics");
+    let mut named = 0;
+    for file in ["KUBERNETES.md", "kubernetes/autoscaler.yaml"] {
+        let page = page(file);
+        for word in page.split(|c: char| !c.is_ascii_alphanumeric() && c != '_') {
+            if word.starts_with("callgate_") {
+                assert!(text.contains(word), "{word} is not in /metrics: {text}");
+                named += 1;
+            }
+        }
+    }
+    assert!(named >= 8);
+}

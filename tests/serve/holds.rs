@@ -1,0 +1,11 @@
+//! What clients and their code do to a server: it answers the next request, and nothing of the bad one is left.
+//!
+//! - [`remains`]: what a server has, seen from outside, and that it has no more than before;
+//! - [`bombs`]: code that takes all it can: output, memory, processes, threads, time;
+//! - [`crowds`]: slow and vanishing clients, too many at once, large bodies, garbage;
+//! - [`breaks`]: killed runs, full disks, a log that can't be written.
+
+mod bombs;
+mod breaks;
+mod crowds;
+mod remains;
