@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 
 use callgate_abi::Filter;
 use callgate_launch::{Reports, Started};
-use callgate_tracee::{Options, Stopper, TraceeError, Tracer};
+use callgate_tracee::{Options, Stopper, TraceeError};
 use nix::errno::Errno;
 use nix::sys::wait::waitpid;
 
 use crate::cgroup::CpuClock;
 use crate::outcome::SetUpFailure;
 use crate::run::{Run, Word, system};
+use crate::seize::seize;
 use crate::setup::explain;
 use crate::supervise::{Seen, Watch, WatchError};
 use crate::tier::Tier;
@@ -105,7 +106,7 @@ pub(crate) fn attend(
     started: impl FnOnce(Stopper),
 ) -> Result<Attended, SetUpFailure> {
     let init = process.pid();
-    let mut tracer = match Tracer::seize(init.as_raw(), Options::SUPERVISE) {
+    let mut tracer = match seize(init.as_raw(), Options::SUPERVISE) {
         Ok(tracer) => tracer,
         Err(error) => {
             // It waits for a word from us, and ends without one. If it has ended before, it says why.

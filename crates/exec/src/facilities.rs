@@ -3,7 +3,7 @@
 use std::fmt;
 
 use callgate_launch::{Launch, Step};
-use callgate_tracee::{Options, Tracer};
+use callgate_tracee::Options;
 use caps::{CapSet, Capability};
 use nix::errno::Errno;
 use nix::sys::wait::waitpid;
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::cgroup::Cgroup;
 use crate::landlock;
 use crate::limits::Limits;
+use crate::seize::seize;
 use crate::setup::{namespaces, text};
 use crate::sys;
 use crate::tier::Tier;
@@ -209,7 +210,7 @@ fn ptrace() -> Facility {
         .map_err(|e| e.to_string())
         .and_then(|mut started| {
             let pid = started.pid();
-            let mut tracer = Tracer::seize(pid.as_raw(), Options::FOLLOW).map_err(|e| e.to_string())?;
+            let mut tracer = seize(pid.as_raw(), Options::FOLLOW).map_err(|e| e.to_string())?;
             let _ = started.go();
             while let Ok(Some(event)) = tracer.wait() {
                 if let callgate_tracee::Event::Stopped(tracee) = event {

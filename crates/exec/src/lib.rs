@@ -56,6 +56,7 @@ mod outcome;
 mod private;
 mod run;
 mod scratch;
+mod seize;
 mod setup;
 mod supervise;
 mod sys;

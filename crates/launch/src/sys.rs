@@ -68,6 +68,9 @@ fn clone_into(namespaces: u64, cgroup: RawFd) -> c_long {
 /// The first process: waits for the word, then is the init or the child.
 fn first_process(image: &Image<'_>) -> ! {
     restore_signals();
+    // A supervisor can be undumpable (prctl(2)), and we are its copy: then we could not be traced.
+    // SAFETY: plain numbers.
+    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0) };
     // SAFETY: `go_write` is the supervisor's end, open in this copy of the descriptor table; with it
     // open we would never see that the supervisor is gone.
     unsafe { libc::close(image.go_write) };

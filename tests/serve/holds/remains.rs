@@ -26,6 +26,9 @@ pub struct Watched {
 /// What it has.
 #[derive(Debug, PartialEq, Eq)]
 struct State {
+    /// How many: a server with warm interpreters has some at rest, and makes new ones for those that are used.
+    processes: usize,
+    cgroups: usize,
     mounts: BTreeSet<String>,
     files: BTreeSet<String>,
     descriptors: Vec<String>,
@@ -86,6 +89,8 @@ impl Watched {
             dir,
             python,
             before: State {
+                processes: 0,
+                cgroups: 0,
                 mounts: BTreeSet::new(),
                 files: BTreeSet::new(),
                 descriptors: Vec::new(),
@@ -121,28 +126,31 @@ impl Watched {
 
     /// Nothing runs.
     fn idle(&self, after: &str) {
-        eventually(
-            &format!("no process after {after}: {:?}", self.processes()),
-            || self.processes().is_empty(),
-        );
         eventually(&format!("no thread of a run after {after}"), || {
             !threads(self.server.pid()).iter().any(|name| name == "run")
         });
-        eventually(&format!("no handle of a run after {after}"), || {
-            let open = descriptors(self.server.pid());
-            !open.iter().any(|what| what.contains("pidfd"))
-        });
+        // What is made ahead is there when nothing has come and gone for a while.
+        let mut since = Instant::now();
+        let mut last = self.now();
+        let end = since + LONG;
+        while since.elapsed() < Duration::from_millis(300) && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(20));
+            let now = self.now();
+            if (now.processes, &now.descriptors) != (last.processes, &last.descriptors) {
+                since = Instant::now();
+            }
+            last = now;
+        }
     }
 
     /// Nothing is left.
     pub fn clean(&self, after: &str) {
         self.idle(after);
-        eventually(&format!("no cgroup after {after}: {:?}", self.cgroups()), || {
-            self.cgroups().is_empty()
-        });
         let end = Instant::now() + LONG;
         let same = |now: &State| {
-            now.mounts.is_subset(&self.before.mounts)
+            now.processes <= self.before.processes
+                && now.cgroups <= self.before.cgroups
+                && now.mounts.is_subset(&self.before.mounts)
                 && now.files == self.before.files
                 && now.descriptors.len() <= self.before.descriptors.len()
         };
@@ -166,6 +174,8 @@ impl Watched {
             below(&self.dir.path().join(at), &mut files);
         }
         State {
+            processes: self.processes().len(),
+            cgroups: self.cgroups().len(),
             mounts: mounts.lines().map(str::to_owned).collect(),
             files,
             descriptors: descriptors(pid),
@@ -186,6 +196,7 @@ impl Watched {
             let status = String::from_utf8_lossy(&read("status")).into_owned();
             // The server itself has the path among its flags.
             if pid != self.server.pid() && (line.starts_with(mark) || status.contains(&own)) {
+                let line: String = line.chars().take(100).collect();
                 found.push((
                     pid,
                     format!("{line}: {}", status.lines().take(3).collect::<Vec<_>>().join(" ")),

@@ -13,7 +13,7 @@ use callgate_launch::{Launch, Step, memory_file};
 use callgate_python::prelude::Marker;
 use callgate_python::template::{self, VARIABLES};
 use callgate_rootfs::Identity;
-use callgate_tracee::{Event, Options, Reason, Resume, Stopped, Stopper, TraceeError, Tracer};
+use callgate_tracee::{Event, Options, Reason, Resume, Stopped, Stopper, TraceeError};
 use nix::sys::wait::waitpid;
 
 use super::channel;
@@ -25,6 +25,7 @@ use crate::ground::Prepared;
 use crate::lock::{Lock, MARKER_DATA, marker_filter};
 use crate::outcome::SetUpFailure;
 use crate::run::{Network, launch_failed, system, variables};
+use crate::seize::seize;
 use crate::setup::{Ready, SetUp, Streams, text};
 use crate::supervise::{is_exit, is_marker};
 use crate::violation::process_of;
@@ -243,7 +244,7 @@ impl Keeper {
     fn keep(mut self, launch: Launch, control: OwnedFd) -> Result<(), SetUpFailure> {
         let mut process = launch.start().map_err(launch_failed)?;
         let pid = process.pid();
-        let seized = Tracer::seize(pid.as_raw(), Options::FILTERED).map_err(|error| tracing(&error));
+        let seized = seize(pid.as_raw(), Options::FILTERED).map_err(|error| tracing(&error));
         let handle =
             Stopper::new(pid.as_raw()).map_err(|errno| failure(format!("pidfd_open: {errno}"), None));
         let (mut tracer, handle) = match seized.and_then(|tracer| Ok((tracer, handle?))) {
