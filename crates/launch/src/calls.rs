@@ -101,7 +101,18 @@ impl Step {
             ),
             Self::NoGroups => one(libc::SYS_setgroups, &[0, 0]),
             Self::Gid(id) => one(libc::SYS_setresgid, &[u64::from(*id); 3]),
-            Self::Uid(id) => one(libc::SYS_setresuid, &[u64::from(*id); 3]),
+            // Whoever changes its uid is undumpable until it executes something, which a fork does not. Then
+            // only a tracer with CAP_SYS_PTRACE could write to its memory.
+            Self::Uid(id) => Some(
+                [
+                    one(libc::SYS_setresuid, &[u64::from(*id); 3]),
+                    one(libc::SYS_prctl, &[libc::PR_SET_DUMPABLE as u64, 1]),
+                ]
+                .into_iter()
+                .flatten()
+                .flatten()
+                .collect(),
+            ),
             Self::NoCapabilityBounds => Some(bound(0, last_capability)),
             Self::BoundCapabilities(kept) => Some(bound(*kept, last_capability)),
             Self::NoCapabilities => {
