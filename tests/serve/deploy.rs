@@ -101,12 +101,14 @@ fn rows_that_say_that_a_key_is_not_used_are_those_that_are_warned_of() {
     let text = page("IN_PLACE_OF_DIFY_SANDBOX.md");
     let dir = scratch();
     let file = dir.path().join("config.yaml");
+    let probes = repository().join("probes").display().to_string();
     let mut unused = 0;
     for row in rows(&text) {
         let Some(key) = quoted(row[1]).pop() else { continue };
         let value = match key.as_str() {
             "enable_network" | "enable_preload" | "app.debug" => "true",
             "python_path" => interpreter(),
+            "nodejs_path" | "python_lib_path" => probes.as_str(),
             _ => "1",
         };
         let line = match key.split_once('.') {

@@ -1,53 +1,28 @@
 //! What breaks around a server: a run is killed from outside, a disk is full, the log can't be written.
 
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use serde_json::json;
 
 use super::remains::{Watched, everywhere};
 use crate::exec::interpreter;
-use crate::serve::server::{KEY, eventually};
+use crate::serve::server::{KEY, Server, eventually};
 use crate::support::{CALLGATE, available, root, said, scratch, tool};
 
+fn kill(pid: i32) {
+    let killed = Command::new("kill").args(["-9", &pid.to_string()]).status();
+    assert!(killed.unwrap().success());
+}
+
 #[test]
-fn a_run_that_is_killed_from_outside_is_told_and_the_next_is_served() {
+fn a_server_that_is_killed_leaves_no_process() {
     for place in everywhere() {
         let watched = Watched::start(place, &[], &[("WORKER_TIMEOUT", "60")]);
-        // Each process of the run in turn: the interpreter, and what stands between it and the server.
-        for victim in ["last", "first"] {
-            let data = std::thread::scope(|scope| {
-                let run =
-                    scope.spawn(|| watched.run("import time\nprint('begun', flush=True)\ntime.sleep(50)"));
-                eventually("the interpreter sleeps", || {
-                    watched
-                        .processes()
-                        .iter()
-                        .any(|(_, told)| told.contains("(sleeping)") && told.contains("marked"))
-                });
-                std::thread::sleep(Duration::from_millis(300));
-                let all = watched.processes();
-                let (pid, _) = match victim {
-                    "last" => all.iter().max(),
-                    _ => all.iter().min(),
-                }
-                .unwrap();
-                Command::new("kill")
-                    .args(["-9", &pid.to_string()])
-                    .status()
-                    .unwrap();
-                run.join().unwrap()
-            });
-            assert_eq!(data["exit_code"], -1, "{victim}: {data:#}");
-            assert!(
-                data["error"]
-                    .as_str()
-                    .unwrap()
-                    .starts_with("process exited with code -1\nerror: "),
-                "{data:#}"
-            );
-            watched.holds("kill -9");
-        }
+        let runs = watched.server.connect(&Server::request("while True: pass"));
+        eventually("a run", || watched.server.metric("callgate_workers_busy") == 1.0);
+        kill(watched.server.pid());
+        eventually("nothing is left", || watched.processes().is_empty());
+        drop(runs);
     }
 }
 

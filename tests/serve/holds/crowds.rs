@@ -74,10 +74,15 @@ fn a_thousand_slow_clients_hold_nobody_up() {
 fn a_run_whose_client_has_gone_is_ended() {
     for place in everywhere() {
         let watched = Watched::start(place, &[], &[("WORKER_TIMEOUT", "600"), ("MAX_WORKERS", "2")]);
-        let sleeps = Server::request("import time\ntime.sleep(500)");
+        let sleeps = Server::request("while True: pass");
         let mut gone: Vec<TcpStream> = (0..6).map(|_| watched.server.connect(&sleeps)).collect();
         // As seen from outside, not as it is told: there is a process of the run.
-        eventually("a run's process", || !watched.processes().is_empty());
+        eventually("a run's process", || {
+            watched
+                .processes()
+                .iter()
+                .any(|(_, told)| told.contains("(running)"))
+        });
         // Some close, some reset.
         for stream in gone.drain(..3) {
             drop(stream);
@@ -86,6 +91,8 @@ fn a_run_whose_client_has_gone_is_ended() {
             stream.shutdown(std::net::Shutdown::Both).unwrap();
         }
         watched.clean("clients that went");
+        let busy = |all: Vec<(i32, String)>| all.iter().any(|(_, told)| told.contains("(running)"));
+        assert!(!busy(watched.processes()), "{:?}", watched.processes());
         watched.holds("clients that went");
     }
 }
