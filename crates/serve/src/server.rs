@@ -143,39 +143,27 @@ async fn any(stops: &mut [tokio::signal::unix::Signal; 2]) {
     }
 }
 
-/// Makes what runs need, and tries it.
+/// Makes what runs need, and tries it. Python is what a server is for; JavaScript, which where roots are copied has
+/// one of its own to be copied, is not tried: its runs say what fails.
 fn prepared(engine: &Engine) -> Result<(), SetUpFailure> {
-    std::thread::scope(|scope| {
-        // Python is what a server is for; JavaScript alone can fail.
-        scope.spawn(|| {
-            if engine.speaks(Language::Nodejs) {
-                if let Err(failure) = trial(engine, Language::Nodejs) {
-                    warn!(%failure, "no JavaScript can be run");
-                }
-            }
-        });
-        let warmed = engine.warm_up();
-        // Warm, if there are templates now; else what it tells is the tier.
-        let tier = trial(engine, Language::Python3)?;
-        match (engine.is_to_be_warm(), warmed) {
-            (false, _) => info!("each run has a new interpreter"),
-            (true, Ok(())) => info!("runs are forks of a warm interpreter"),
-            // Where it could have been warm, something is wrong that the operator has to know.
-            (true, Err(failure)) if tier == Some(Tier::Full) => return Err(failure),
-            (true, Err(_)) => warn!("no warm interpreters, which need tier full: each run has a new one"),
-        }
-        Ok(())
-    })
+    let warmed = engine.warm_up();
+    // Warm, if there are templates now; else what it tells is the tier.
+    let tier = trial(engine)?;
+    match (engine.is_to_be_warm(), warmed) {
+        (false, _) => info!("each run has a new interpreter"),
+        (true, Ok(())) => info!("runs are forks of a warm interpreter"),
+        // Where it could have been warm, something is wrong that the operator has to know.
+        (true, Err(failure)) if tier == Some(Tier::Full) => return Err(failure),
+        (true, Err(_)) => warn!("no warm interpreters, which need tier full: each run has a new one"),
+    }
+    Ok(())
 }
 
 /// Runs a program that does nothing: where that fails, every run would. Returns its tier.
-fn trial(engine: &Engine, language: Language) -> Result<Option<Tier>, SetUpFailure> {
+fn trial(engine: &Engine) -> Result<Option<Tier>, SetUpFailure> {
     let job = Job {
-        language,
-        code: match language {
-            Language::Python3 => "pass".to_owned(),
-            Language::Nodejs => ";".to_owned(),
-        },
+        language: Language::Python3,
+        code: "pass".to_owned(),
         preload: None,
         network: false,
         learn: false,
@@ -206,7 +194,6 @@ fn trial(engine: &Engine, language: Language) -> Result<Option<Tier>, SetUpFailu
     info!(
         tier = outcome.tier.map(|tier| tier.name()),
         layers = outcome.layers.join(", "),
-        language = language.name(),
         "runs have these layers"
     );
     for missing in outcome.missing {
