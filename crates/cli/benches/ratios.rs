@@ -9,6 +9,8 @@
 mod minimise;
 #[path = "ratios/roots.rs"]
 mod roots;
+#[path = "ratios/serve.rs"]
+mod serve;
 #[path = "ratios/warm.rs"]
 mod warm;
 
@@ -50,6 +52,7 @@ fn main() {
     }
     roots::run(&wanted, dir.path());
     minimise::run(&wanted, &probe("with_numpy.py"), dir.path());
+    serve::run(&wanted, dir.path());
     warm::run(&wanted, &interpreter(), &numpy, &pandas);
 }
 
