@@ -120,6 +120,9 @@ struct Answer {
 /// Puts the calling thread, and whatever it starts, under a filter that asks about these calls, and returns the
 /// descriptor to answer at (seccomp_unotify(2)). For a superuser.
 pub fn ask_about(calls: &[i64]) -> OwnedFd {
+    // SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (Linux 5.19): a signal or a tracer does not take back what has been
+    // asked, which would be asked again.
+    const WAIT: libc::c_ulong = 1 << 5;
     let line = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
     let mut program = vec![line(0x20, 0, 0, 0)];
     for nr in calls {
@@ -137,7 +140,7 @@ pub fn ask_about(calls: &[i64]) -> OwnedFd {
         let fd = libc::syscall(
             libc::SYS_seccomp,
             libc::SECCOMP_SET_MODE_FILTER,
-            libc::SECCOMP_FILTER_FLAG_NEW_LISTENER,
+            libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | WAIT,
             &raw const header,
         );
         assert!(fd >= 0, "{}", io::Error::last_os_error());
