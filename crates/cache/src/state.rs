@@ -68,6 +68,9 @@ impl State {
     }
 }
 
+/// So many paths are worth more threads than one.
+const MANY: usize = 1500;
+
 /// The type bits of a mode (inode(7)).
 const KIND: u32 = 0o170_000;
 
@@ -99,9 +102,23 @@ impl Witnesses {
 
     /// Whether everything is as it was.
     pub fn hold(&self) -> bool {
-        self.0
-            .iter()
-            .all(|(path, state)| State::of(path, state.part()).is_ok_and(|now| now == *state))
+        let holds = |part: &[(PathBuf, State)]| {
+            part.iter()
+                .all(|(path, state)| State::of(path, state.part()).is_ok_and(|now| now == *state))
+        };
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        if self.0.len() < MANY || threads == 1 {
+            return holds(&self.0);
+        }
+        std::thread::scope(|scope| {
+            let parts: Vec<_> = self
+                .0
+                .chunks(self.0.len().div_ceil(threads.min(4)))
+                .map(|part| scope.spawn(move || holds(part)))
+                .collect();
+            // All are waited for; one that died has seen nothing.
+            parts.into_iter().all(|part| part.join().unwrap_or(false))
+        })
     }
 
     /// The paths.

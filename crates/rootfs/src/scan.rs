@@ -38,8 +38,14 @@ pub(crate) fn scan(
 ) -> Scan {
     let mut out = Scan::default();
     let seen_as = |entry: &DirEntry| inside.join(entry.path().strip_prefix(source).unwrap_or(entry.path()));
+    // Bytecode alone: Python loads no extension module from there, and it comes and goes by itself.
+    let bytecode = |entry: &DirEntry| {
+        candidates == Candidates::Named && entry.depth() > 0 && entry.file_name() == OsStr::new("__pycache__")
+    };
     let walk = WalkDir::new(source).sort_by_file_name().into_iter();
-    for entry in walk.filter_entry(|entry| !(entry.file_type().is_dir() && skip(&seen_as(entry)))) {
+    for entry in
+        walk.filter_entry(|entry| !(entry.file_type().is_dir() && (bytecode(entry) || skip(&seen_as(entry)))))
+    {
         let entry = match entry {
             Ok(entry) => entry,
             Err(error) => {
