@@ -1,13 +1,11 @@
 //! A Python that is newer than what its stacks can be read of: the native code stands alone.
 
 use super::{call, dig};
-use crate::support::{available, expect, json, scratch, tool};
+use crate::support::{expect, json, scratch};
 
 #[test]
+#[ignore = "needs python3.14 on the PATH, which Debian's stable releases have not: cargo test -- --ignored python_3_14"]
 fn python_3_14_is_recorded_with_its_native_code_and_a_note_about_its_lines() {
-    if !available("python3.14", tool("python3.14")) {
-        return;
-    }
     let dir = scratch();
     let script = dir.path().join("p.py");
     std::fs::write(&script, "import os\nos.getsid(0)\n").unwrap();
@@ -24,10 +22,7 @@ fn python_3_14_is_recorded_with_its_native_code_and_a_note_about_its_lines() {
     );
     assert!(sight.get("site").is_none(), "{sight}");
     let notes = trace["notes"].to_string();
-    assert!(
-        notes.contains("no Python lines") && notes.contains("3.14"),
-        "{notes}"
-    );
+    assert!(notes.contains("no Python lines"), "{notes}");
 
     // As a script of ours, by the prelude.
     let trace = json(&expect(0, dig(["--python", "python3.14"]).arg(&script)));
