@@ -1,6 +1,7 @@
 //! What breaks around a server: a run is killed from outside, a disk is full, the log can't be written.
 
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -12,6 +13,87 @@ use crate::support::{CALLGATE, available, root, said, scratch, tool};
 fn kill(pid: i32) {
     let killed = Command::new("kill").args(["-9", &pid.to_string()]).status();
     assert!(killed.unwrap().success());
+}
+
+/// The process's parent.
+fn parent(pid: i32) -> Option<i32> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
+    line.trim().parse().ok()
+}
+
+#[test]
+fn a_run_that_is_killed_from_outside_is_told_and_the_next_is_served() {
+    for place in everywhere() {
+        let watched = Watched::start(place, &[], &[("WORKER_TIMEOUT", "60")]);
+        // The interpreter itself, and who started it: the run's init, or the template that it is a fork of.
+        for victim in ["itself", "parent"] {
+            let data = std::thread::scope(|scope| {
+                let run = scope.spawn(|| watched.run("while True: pass"));
+                let mut busy = None;
+                eventually("the interpreter is busy", || {
+                    std::thread::sleep(Duration::from_millis(100));
+                    let all = watched.processes();
+                    let mut running = all.iter().filter(|(pid, told)| {
+                        told.contains("(running)")
+                            && told.contains("marked/bin/python ")
+                            && seconds(*pid) >= 0.5
+                    });
+                    busy = running.next().map(|(pid, _)| *pid);
+                    busy.is_some()
+                });
+                let busy = busy.unwrap();
+                kill(match victim {
+                    "itself" => busy,
+                    _ => parent(busy)
+                        .filter(|pid| *pid != watched.server.pid())
+                        .unwrap_or(busy),
+                });
+                run.join().unwrap()
+            });
+            assert_eq!(data["exit_code"], -1, "{victim}: {data:#}");
+            assert!(
+                data["error"]
+                    .as_str()
+                    .unwrap()
+                    .starts_with("process exited with code -1\nerror: "),
+                "{victim}: {data:#}"
+            );
+            watched.holds("kill -9");
+        }
+    }
+}
+
+/// The CPU time of a process.
+fn seconds(pid: i32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let after = stat.rsplit(") ").next().unwrap_or_default();
+    let ticks = |i: usize| after.split(' ').nth(i).and_then(|n| n.parse::<f64>().ok());
+    (ticks(11).unwrap_or_default() + ticks(12).unwrap_or_default()) / 100.0
+}
+
+#[test]
+fn what_a_server_has_at_rest_may_be_killed_and_the_next_is_served() {
+    for place in everywhere() {
+        let watched = Watched::start(place, &[], &[]);
+        let all = watched.processes();
+        for (pid, told) in &all {
+            // It may have ended with another one.
+            let _ = Command::new("kill")
+                .args(["-9", &pid.to_string()])
+                .output()
+                .unwrap();
+            watched.holds(told);
+        }
+        let rest = watched.processes();
+        for (pid, _) in &rest {
+            let _ = Command::new("kill")
+                .args(["-9", &pid.to_string()])
+                .output()
+                .unwrap();
+        }
+        watched.holds("all of them at once");
+    }
 }
 
 #[test]

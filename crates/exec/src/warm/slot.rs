@@ -17,8 +17,9 @@ use crate::ground::Prepared;
 use crate::outcome::{Outcome, SetUpFailure};
 use crate::run::{Course, streams, system};
 
-/// How often a job is given another bed when its own was lost before it began.
-const TRIES: u32 = 3;
+/// How often a job is given another bed when its own was lost before it began, besides all that may have been
+/// killed with it.
+const TRIES: usize = 3;
 
 /// After what time a bed that could not be made is tried again.
 const SOON: Duration = Duration::from_millis(20);
@@ -41,7 +42,7 @@ pub(super) fn serve(shared: &Arc<Shared>, first: bool) {
             Ok(Served::Done) => failed = 0,
             Ok(Served::Lost(mut order)) => {
                 order.lost += 1;
-                if order.lost < TRIES {
+                if order.lost < TRIES + shared.spec.beds {
                     shared.give_back(order);
                 } else {
                     let outcome = Outcome::of(failure("its beds were lost before it began".to_owned(), None));

@@ -7,6 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use callgate_tracee::Stopper;
+use nix::sys::prctl;
 
 use super::generation::{Generation, failure};
 use super::slot::serve;
@@ -30,7 +31,7 @@ pub struct Template {
 pub(super) struct Order {
     pub(super) job: Job,
     /// How many beds it has been given to that were lost before it began.
-    pub(super) lost: u32,
+    pub(super) lost: usize,
     pub(super) tell: mpsc::Sender<Told>,
 }
 
@@ -87,6 +88,10 @@ fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Template {
     /// Starts a template, and waits until it has a bed for a job.
     ///
+    /// The whole program becomes a child subreaper by it (prctl(2), PR_SET_CHILD_SUBREAPER): when a template is
+    /// killed its forks become ours. They would be left to a first process which may not wait for them, as in a
+    /// container, and their namespaces would never end (pid_namespaces(7)).
+    ///
     /// # Errors
     /// The step that failed, with advice: a module that can't be imported or leaves a thread running, a tier
     /// that can't be had.
@@ -101,6 +106,8 @@ impl Template {
                 Some("run without a template: each run starts an interpreter of its own then"),
             ));
         }
+        prctl::set_child_subreaper(true)
+            .map_err(|errno| failure(format!("prctl(PR_SET_CHILD_SUBREAPER): {errno}"), None))?;
         let first = Generation::start(&spec, &root)?;
         let beds = match &spec.root {
             Root::Directory(_) => 1,
