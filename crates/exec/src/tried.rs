@@ -60,6 +60,11 @@ impl Surroundings {
             status: status.lines().filter(matters).map(str::to_owned).collect(),
         }
     }
+
+    /// Whether we are under a seccomp filter, or it can't be told.
+    fn filtered(&self) -> bool {
+        !self.status.iter().any(|line| line == "Seccomp:\t0")
+    }
 }
 
 /// Whether a tier works: tried once while nothing has changed that decides about it. That it does not work is never
@@ -69,5 +74,10 @@ pub(crate) fn tried(tier: Tier, cache: &Cache) -> Result<(), Refusal> {
         // Cheaper to ask than to remember.
         return trial(tier);
     }
-    cache.recall("tier", &Surroundings::now(tier), || trial(tier))
+    let now = Surroundings::now(tier);
+    if now.filtered() {
+        // What a filter refuses can't be told from outside, and two of them look the same here.
+        return trial(tier);
+    }
+    cache.recall("tier", &now, || trial(tier))
 }

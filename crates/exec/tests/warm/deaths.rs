@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use callgate_exec::{Job, Outcome, Status, Template};
 use callgate_testing::{available, root};
+use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 
 use crate::support::{number, printed, run, spec};
@@ -155,6 +157,8 @@ fn a_supervisor_that_is_killed_takes_all_of_it_along() {
         return;
     }
     let mark = format!("mark-{}-supervisor", std::process::id());
+    // Whose first process waits for no orphans has them as zombies, for which the inits wait: we wait for them.
+    prctl::set_child_subreaper(true).unwrap();
     let mut supervisor = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "deaths::a_supervisor", "--ignored", "--nocapture"])
         .env("WARM_MARK", &mark)
@@ -178,6 +182,7 @@ fn a_supervisor_that_is_killed_takes_all_of_it_along() {
     gone("a process of the template", || !marked(&mark).is_empty());
     for pid in pids {
         gone("a process of a bed", || {
+            let _ = waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG));
             std::path::Path::new(&format!("/proc/{pid}")).exists()
         });
     }
