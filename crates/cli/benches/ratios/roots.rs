@@ -127,8 +127,8 @@ fn materialised(dir: &Path) {
     let python = environment(&probe("with_pandas.py"), dir);
     println!("\nroot: materialise the environment with numpy and pandas (once each)");
     let place = PathBuf::from(&python);
-    // Beside the environment: hard links don't reach other file systems.
-    let beside = tempfile::tempdir_in(place.parent().unwrap_or(dir))
+    // Beside the environment (whose python is in bin), and not in it: hard links don't reach other file systems.
+    let beside = tempfile::tempdir_in(place.ancestors().nth(3).unwrap_or(dir))
         .unwrap_or_else(|error| stop(&format!("no directory beside {python}: {error}")));
     let at = |name: &str| beside.path().join(name).display().to_string();
     let build = |name: &str, more: &[&str]| {
