@@ -147,6 +147,17 @@ fn bodies_that_come_slowly_hold_no_more_than_requests_may() {
     eventually("room", || server.ask(&code, &json!({})).0 == 200);
 }
 
+/// The answer must not be lost in a reset of the connection, which comes when it is closed with bytes unread.
+#[test]
+fn a_long_body_with_a_wrong_key_is_read_before_it_is_refused() {
+    let server = Server::start(&[]);
+    let body = format!("{{\"code\": \"{}\"}}", "x".repeat(3 << 20));
+    for _ in 0..5 {
+        let (status, answer) = server.post_with("/v1/sandbox/run", &body, &[("X-Api-Key", "wrong")]);
+        assert_eq!((status, &answer["code"]), (401, &json!(-401)));
+    }
+}
+
 #[test]
 fn garbage_is_answered_with_400_and_ends_the_connection() {
     let server = Server::start(&[]);

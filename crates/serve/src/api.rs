@@ -82,12 +82,15 @@ async fn key(State(app): State<Arc<App>>, request: Request, next: Next) -> Respo
     };
     match given {
         Some(given) if app.admits(given) => next.run(request).await,
-        _ => Refusal::new(
-            StatusCode::UNAUTHORIZED,
-            -401,
-            "the key is wrong or missing: send it in X-Api-Key",
-        )
-        .into_response(),
+        _ => {
+            body::dropped(request.into_body(), &app.http).await;
+            Refusal::new(
+                StatusCode::UNAUTHORIZED,
+                -401,
+                "the key is wrong or missing: send it in X-Api-Key",
+            )
+            .into_response()
+        }
     }
 }
 

@@ -7,11 +7,12 @@ use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use crate::Http;
 use crate::answer::Refusal;
 use crate::app::App;
 
-/// How much of a body that is too long is still read, and dropped: a client that only reads the answer when it
-/// has sent everything gets it then.
+/// How much of a body that is refused is still read, and dropped: a client that only reads the answer when it
+/// has sent everything gets it then. Closed with bytes unread, the connection would be reset under it (tcp(7)).
 const DROPPED: u64 = 256 << 20;
 
 /// The body of a request as a value: JSON, or a form if the client says so.
@@ -47,32 +48,64 @@ async fn whole(mut body: Body, limit: u64, bodies: &Semaphore) -> Result<Vec<u8>
     let mut bytes = Vec::new();
     let mut length = 0;
     let mut held: Option<SemaphorePermit<'_>> = None;
+    let mut refused = None;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| Refusal::bad_request(format!("the body broke off: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };
         length += data.len() as u64;
-        if length <= limit {
-            let more = u32::try_from(data.len()).unwrap_or(u32::MAX);
-            let more = bodies.try_acquire_many(more).map_err(|_| Refusal::full())?;
-            match &mut held {
-                Some(held) => held.merge(more),
-                None => held = Some(more),
+        if refused.is_none() {
+            match room(&data, length, limit, bodies) {
+                Ok(more) => {
+                    match &mut held {
+                        Some(held) => held.merge(more),
+                        None => held = Some(more),
+                    }
+                    bytes.extend_from_slice(&data);
+                }
+                Err(refusal) => {
+                    refused = Some(refusal);
+                    bytes = Vec::new();
+                    held = None;
+                }
             }
-            bytes.extend_from_slice(&data);
-        } else {
-            bytes = Vec::new();
-            held = None;
         }
         if length > limit.saturating_add(DROPPED) {
             break;
         }
     }
-    match length <= limit {
-        true => Ok(bytes),
-        false => Err(Refusal::new(
+    refused.map_or(Ok(bytes), Err)
+}
+
+/// Room for more of a body that is `length` long with it.
+fn room<'a>(
+    data: &[u8],
+    length: u64,
+    limit: u64,
+    bodies: &'a Semaphore,
+) -> Result<SemaphorePermit<'a>, Refusal> {
+    if length > limit {
+        return Err(Refusal::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             -413,
             format!("the body is longer than {limit} bytes"),
-        )),
+        ));
     }
+    let more = u32::try_from(data.len()).unwrap_or(u32::MAX);
+    bodies.try_acquire_many(more).map_err(|_| Refusal::full())
+}
+
+/// Reads a body that nobody wants to its end, so that its client reads the answer.
+pub(crate) async fn dropped(mut body: Body, http: &Http) {
+    let rest = async {
+        let mut left = http.body;
+        while let Some(Ok(frame)) = body.frame().await {
+            let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+            match left.checked_sub(length) {
+                Some(less) => left = less,
+                None => return,
+            }
+        }
+    };
+    // Who sends too much or too slowly gets the answer now, if they read it.
+    let _ = tokio::time::timeout(http.patience, rest).await;
 }
