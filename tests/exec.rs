@@ -17,6 +17,7 @@
 //! - [`leftovers`]: what an earlier run left is in nobody's way;
 //! - [`node`]: JavaScript, in every form, under the shipped policy `node`;
 //! - [`python`]: the standard library under the shipped policy `python`;
+//! - [`together`]: runs side by side at tier container;
 //! - [`tiers`]: the isolation layers, by privilege; [`landlock`]: the tier without namespaces.
 
 mod abuse;
@@ -39,6 +40,7 @@ mod python;
 mod sight;
 mod streams;
 mod tiers;
+mod together;
 mod violations;
 
 use std::io::Write;

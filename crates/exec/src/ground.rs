@@ -2,14 +2,12 @@
 
 use std::error::Error;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use callgate_cache::Cache;
-use callgate_rootfs::{BuildOptions, BuiltRoot, Identity, Plan, PlanError, Wanted};
+use callgate_rootfs::{BuiltRoot, Identity, Plan, PlanError, Wanted};
 use nix::unistd::{getegid, geteuid};
-use sha2::{Digest, Sha256};
 
 use crate::host;
 use crate::ipc;
@@ -18,6 +16,7 @@ use crate::private::Private;
 use crate::run::{Network, Root, Run};
 use crate::scratch;
 use crate::setup::Ground;
+use crate::slots;
 use crate::tier::{Tier, TierChoice};
 use crate::tried::tried;
 use crate::uid::Claim;
@@ -28,31 +27,45 @@ pub(crate) struct Prepared {
     pub(crate) ground: Ground,
     pub(crate) identity: Identity,
     pub(crate) notes: Vec<String>,
+    /// What its root is a replica of, if it is one.
+    base: Option<PathBuf>,
     /// Held until the run is over.
     _claim: Option<Claim>,
 }
 
 impl Prepared {
-    /// The same root at the same tier, with a uid of its own. Of a directory there is no other: its uid is written
-    /// in it.
+    /// The same root at the same tier, with a uid of its own. Of a directory that was given there is no other: its
+    /// uid is written in it.
     pub(crate) fn another(&self) -> Result<Self, SetUpFailure> {
-        let Ground::Planned(plan) = &self.ground else {
-            return Err(SetUpFailure {
-                step: "uid".to_owned(),
-                error: "a root that stands has one uid".to_owned(),
-                advice: None,
-            });
-        };
-        let claim = Claim::any().map_err(failed("uid"))?;
-        let identity = Identity {
+        let of = |claim: &Claim| Identity {
             uid: claim.uid,
             gid: claim.uid,
         };
+        let (claim, ground) = match (&self.ground, &self.base) {
+            (Ground::Planned(plan), _) => {
+                let claim = Claim::any().map_err(failed("uid"))?;
+                let plan = plan.for_another(of(&claim)).map_err(failed("root"))?;
+                (claim, Ground::Planned(Box::new(plan)))
+            }
+            (Ground::Directory(_), Some(base)) => {
+                let claim = slots::claim()?;
+                let dir = slots::another(base, of(&claim))?;
+                (claim, Ground::Directory(dir))
+            }
+            (Ground::Directory(_) | Ground::Host { .. }, _) => {
+                return Err(SetUpFailure {
+                    step: "uid".to_owned(),
+                    error: "a root that stands has one uid".to_owned(),
+                    advice: None,
+                });
+            }
+        };
         Ok(Self {
             tier: self.tier,
-            ground: Ground::Planned(Box::new(plan.for_another(identity).map_err(failed("root"))?)),
-            identity,
+            ground,
+            identity: of(&claim),
             notes: self.notes.clone(),
+            base: self.base.clone(),
             _claim: Some(claim),
         })
     }
@@ -67,10 +80,10 @@ pub(crate) fn prepare(run: &Run) -> Result<Prepared, Unready> {
     };
     let claim = match (tier, &built) {
         (Tier::Unprivileged | Tier::Landlock, _) => None,
-        // The uid is written in the root's passwd; runs in one directory take turns, as they share
-        // its scratch directory where there are no mounts.
+        // The uid is written in the root's passwd; runs in a directory that was given take turns, as they
+        // share its scratch directory where there are no mounts.
         (_, Some(built)) => Some(Claim::wait_for(identity_of(built)?.uid).map_err(failed("uid"))?),
-        (Tier::Container, None) => Some(Claim::wait_for(CONTAINER_UID).map_err(failed("uid"))?),
+        (Tier::Container, None) => Some(slots::claim()?),
         (Tier::Full, None) => Some(Claim::any().map_err(failed("uid"))?),
     };
     let identity = match (&claim, &built) {
@@ -89,6 +102,10 @@ pub(crate) fn prepare(run: &Run) -> Result<Prepared, Unready> {
         // What an earlier run left whose supervisor was killed.
         ipc::sweep(identity.uid).map_err(failed("removing IPC objects"))?;
     }
+    let names = match tier {
+        Tier::Container => &slots::BASE,
+        Tier::Full | Tier::Unprivileged | Tier::Landlock => &identity,
+    };
     let plan = match &run.root {
         Root::Directory(dir) if tier == Tier::Landlock => {
             return Err(SetUpFailure {
@@ -112,16 +129,13 @@ pub(crate) fn prepare(run: &Run) -> Result<Prepared, Unready> {
                 ground: Ground::Directory(dir),
                 identity,
                 notes,
+                base: None,
                 _claim: claim,
             });
         }
-        Root::ForPython(interpreter) => Plan::recall(&run.cache, Wanted::Python(interpreter), &identity),
-        Root::ForNode(node) => Plan::recall(
-            &run.cache,
-            Wanted::Command(&node.executable, &node.data),
-            &identity,
-        ),
-        Root::ForCommand(program) => Plan::recall(&run.cache, Wanted::Command(program, &[]), &identity),
+        Root::ForPython(interpreter) => Plan::recall(&run.cache, Wanted::Python(interpreter), names),
+        Root::ForNode(node) => Plan::recall(&run.cache, Wanted::Command(&node.executable, &node.data), names),
+        Root::ForCommand(program) => Plan::recall(&run.cache, Wanted::Command(program, &[]), names),
     }
     .and_then(|mut plan| {
         if run.network == Network::Host {
@@ -147,8 +161,13 @@ pub(crate) fn prepare(run: &Run) -> Result<Prepared, Unready> {
                 )
             }),
     );
+    let mut base = None;
     let ground = match tier {
-        Tier::Container => Ground::Directory(materialised(&plan, &mut notes)?),
+        Tier::Container => {
+            let (of, dir) = slots::prepare(&plan, run, identity, &mut notes)?;
+            base = Some(of);
+            Ground::Directory(dir)
+        }
         Tier::Full | Tier::Unprivileged => Ground::Planned(Box::new(plan)),
         Tier::Landlock => {
             if !refused.is_empty() {
@@ -164,6 +183,7 @@ pub(crate) fn prepare(run: &Run) -> Result<Prepared, Unready> {
         ground,
         identity,
         notes,
+        base,
         _claim: claim,
     })
 }
@@ -216,7 +236,7 @@ fn identity_of(built: &BuiltRoot) -> Result<Identity, SetUpFailure> {
 }
 
 /// Whether processes of this uid run: a tier without a pid namespace would kill them with the run's own.
-fn in_use(uid: u32) -> io::Result<Option<String>> {
+pub(crate) fn in_use(uid: u32) -> io::Result<Option<String>> {
     for entry in std::fs::read_dir("/proc")? {
         let name = entry?.file_name().to_string_lossy().into_owned();
         if !name.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -262,9 +282,6 @@ fn alone(uid: u32) -> Result<(), SetUpFailure> {
     }
 }
 
-/// The uid of runs in materialised roots, which have it in their passwd.
-const CONTAINER_UID: u32 = 65_399;
-
 /// The tier that is asked for, if it works here, and why higher ones do not; else why not.
 fn choose(choice: TierChoice, cache: &Cache) -> Result<(Tier, Vec<String>), SetUpFailure> {
     let mut reasons = Vec::new();
@@ -290,30 +307,8 @@ fn choose(choice: TierChoice, cache: &Cache) -> Result<(Tier, Vec<String>), SetU
     })
 }
 
-/// A copy of a plan in the cache, where the tier has no mounts.
-fn materialised(plan: &Plan, notes: &mut Vec<String>) -> Result<PathBuf, SetUpFailure> {
-    let main = plan
-        .python()
-        .map(|python| python.executable.as_path())
-        .or(plan.program())
-        .unwrap_or(Path::new("/"));
-    let cache = callgate_python::environment::cache_dir().map_err(failed("root"))?;
-    let dir = cache.join("roots").join(directory_name(main));
-    let built = callgate_rootfs::materialise(plan, &dir, &BuildOptions::default(), &mut |_| {})
-        .map_err(failed("root"))?;
-    notes.extend(built.root.notes);
-    empty_scratch(&dir).map_err(failed("emptying the scratch directory"))?;
-    Ok(dir)
-}
-
-/// One directory for each interpreter or program: a later build brings it up to date.
-fn directory_name(main: &Path) -> String {
-    let digest = Sha256::digest(main.as_os_str().as_bytes());
-    digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// Removes what an earlier run left in the scratch directories of a materialised root.
-fn empty_scratch(dir: &Path) -> io::Result<()> {
+pub(crate) fn empty_scratch(dir: &Path) -> io::Result<()> {
     for at in crate::mounted::scratch_of(dir) {
         let at = dir.join(at.strip_prefix("/").unwrap_or(&at));
         scratch::empty(&at)?;
@@ -321,7 +316,7 @@ fn empty_scratch(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn failed<E: Error + 'static>(step: &'static str) -> impl Fn(E) -> SetUpFailure {
+pub(crate) fn failed<E: Error + 'static>(step: &'static str) -> impl Fn(E) -> SetUpFailure {
     move |error| SetUpFailure {
         step: step.to_owned(),
         error: causes(&error),

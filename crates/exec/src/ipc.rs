@@ -3,7 +3,9 @@
 //! POSIX message queues need no sweep (`RLIMIT_MSGQUEUE` is 0, so none can be made); POSIX shared memory
 //! and semaphores are files in `/dev/shm`, a scratch directory of the root.
 
+use std::collections::BTreeSet;
 use std::io;
+use std::ops::Range;
 
 use callgate_launch::{IpcKind, Launch, Step};
 use nix::errno::Errno;
@@ -19,25 +21,60 @@ const LISTS: [(IpcKind, &str); 3] = [
 /// Removes every object that this uid owns or has made. Nobody else may use the uid.
 pub(crate) fn sweep(uid: u32) -> io::Result<()> {
     let mut found = Vec::new();
-    for (kind, list) in LISTS {
-        match std::fs::read_to_string(list) {
-            Ok(text) => {
-                found.extend(
-                    owned(&text, uid)
-                        .into_iter()
-                        .map(|id| Step::RemoveIpc { kind, id }),
-                );
-            }
-            // A kernel without System V IPC.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
+    for (kind, list) in lists()? {
+        let ids = owned(&list, uid).into_iter();
+        found.extend(ids.map(|id| Step::RemoveIpc { kind, id }));
     }
     if found.is_empty() {
         Ok(())
     } else {
         as_user(uid, found)
     }
+}
+
+/// The same for each uid of a range that has any, while `held` keeps it from others: it returns none for a uid that is
+/// in use.
+pub(crate) fn sweep_range<T>(
+    uids: Range<u32>,
+    held: impl Fn(u32) -> io::Result<Option<T>>,
+) -> io::Result<()> {
+    let owners: BTreeSet<u32> = lists()?.iter().flat_map(|(_, list)| owners(list)).collect();
+    for uid in owners.into_iter().filter(|uid| uids.contains(uid)) {
+        if let Some(_held) = held(uid)? {
+            sweep(uid)?;
+        }
+    }
+    Ok(())
+}
+
+/// What there is of each kind.
+fn lists() -> io::Result<Vec<(IpcKind, String)>> {
+    let mut all = Vec::new();
+    for (kind, list) in LISTS {
+        match std::fs::read_to_string(list) {
+            Ok(text) => all.push((kind, text)),
+            // A kernel without System V IPC.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(all)
+}
+
+/// The uids that own or have made objects in a list.
+fn owners(list: &str) -> Vec<u32> {
+    let mut lines = list.lines();
+    let header: Vec<&str> = lines.next().unwrap_or_default().split_whitespace().collect();
+    let columns: Vec<usize> = ["uid", "cuid"]
+        .iter()
+        .filter_map(|name| header.iter().position(|word| word == name))
+        .collect();
+    let of = |line: &str| -> Vec<u32> {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let uid = |at: &usize| fields.get(*at)?.parse().ok();
+        columns.iter().filter_map(uid).collect()
+    };
+    lines.flat_map(of).collect()
 }
 
 /// Runs steps as another user: who owns an object may remove it, and we may lack CAP_SYS_ADMIN.
@@ -96,5 +133,6 @@ mod tests {
         assert_eq!(owned(list, 65_399), [3, 4]);
         assert_eq!(owned(list, 0), [3, 4, 65_399]);
         assert_eq!(owned("", 0), [0; 0]);
+        assert_eq!(owners(list), [65_399, 0, 0, 65_399, 0, 0]);
     }
 }

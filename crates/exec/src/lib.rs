@@ -58,6 +58,7 @@ mod run;
 mod scratch;
 mod seize;
 mod setup;
+mod slots;
 mod supervise;
 mod sys;
 mod tier;

@@ -10,7 +10,7 @@ use nix::fcntl::{Flock, FlockArg};
 
 /// The uids that runs get. Debian's policy reserves 65000 to 65533 and gives them to nobody
 /// (Debian Policy Manual, 9.2.2).
-const RANGE: std::ops::Range<u32> = 65_000..65_400;
+pub(crate) const RANGE: std::ops::Range<u32> = 65_000..65_400;
 
 /// Where the uids in use are kept.
 const DIRECTORY: &str = "/run/callgate/uids";
@@ -37,13 +37,14 @@ impl Claim {
         )))
     }
 
-    /// Waits for this uid: a materialised root has one written in its passwd.
+    /// Waits for this uid: a root that was built has one written in its passwd.
     pub(crate) fn wait_for(uid: u32) -> io::Result<Self> {
         Self::lock(uid, FlockArg::LockExclusive)?
             .ok_or_else(|| io::Error::other(format!("uid {uid} could not be locked")))
     }
 
-    fn take(uid: u32) -> io::Result<Option<Self>> {
+    /// Takes this uid if nobody has it.
+    pub(crate) fn take(uid: u32) -> io::Result<Option<Self>> {
         Self::lock(uid, FlockArg::LockExclusiveNonblock)
     }
 

@@ -176,9 +176,14 @@ fn reap(pipe: RawFd, command: i32, sweep: Option<u32>) -> ! {
     exit()
 }
 
-/// The real uid of an init while it sweeps: nobody's (Debian Policy Manual, 9.2.2: 65000 to 65533 are
-/// reserved, and runs get others of them).
-const SWEEPER: c_long = 65_533;
+/// The real uid of an init while it sweeps: nobody's, and as good as never that of another sweep, which would kill
+/// this init by it. (Debian Policy Manual, 9.2.2: 65000 to 65533 are reserved; runs get those below 65400.)
+fn sweeper(target: u32) -> u32 {
+    const FIRST: u32 = 65_400;
+    const COUNT: u32 = 133;
+    let number = FIRST + target % COUNT;
+    if number == target { 65_533 } else { number }
+}
 
 /// Kills every process of the run but the init itself.
 fn kill_rest(sweep: Option<u32>) {
@@ -203,8 +208,8 @@ fn kill_rest(sweep: Option<u32>) {
 fn sweep_uid(uid: u32) {
     // SAFETY: the raw calls with plain numbers, and capget on live locals.
     unsafe {
-        let target = c_long::from(uid);
-        if uid == 0 || target == SWEEPER || libc::syscall(libc::SYS_setresuid, SWEEPER, target, 0) != 0 {
+        let (target, real) = (c_long::from(uid), c_long::from(sweeper(uid)));
+        if uid == 0 || target == real || libc::syscall(libc::SYS_setresuid, real, target, 0) != 0 {
             return;
         }
         let header = CapHeader {

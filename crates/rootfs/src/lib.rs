@@ -59,7 +59,7 @@ pub use guard::shows_too_much;
 pub use identity::Identity;
 pub use materialise::{
     BuildError, BuildOptions, Built, BuiltRoot, MARKER, OpenError, Progress, ROOT_SCHEMA, StoreError,
-    materialise, open,
+    current, materialise, open, replica_of, replicate,
 };
 pub use plan::Plan;
 pub use python::PythonInside;

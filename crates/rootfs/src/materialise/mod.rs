@@ -1,9 +1,11 @@
 //! Writes a plan out as a directory that can be entered with chroot, where nothing can be mounted.
 
 mod claim;
+mod current;
 mod flatten;
 mod marker;
 mod prune;
+mod replica;
 mod store;
 mod write;
 
@@ -13,9 +15,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 
 use crate::plan::Plan;
+pub use current::current;
 use flatten::{Item, Items, flatten};
 pub(crate) use marker::Marker;
 pub use marker::{BuiltRoot, MARKER, OpenError, ROOT_SCHEMA, open};
+pub use replica::{replica_of, replicate};
 use store::Store;
 pub use store::StoreError;
 use write::{Copy, Done};

@@ -4,7 +4,10 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use callgate_rootfs::{BuildError, BuildOptions, Device, Entry, MARKER, OpenError, Plan, materialise, open};
+use callgate_rootfs::{
+    BuildError, BuildOptions, Device, Entry, Identity, MARKER, OpenError, Plan, current, materialise, open,
+    replica_of, replicate,
+};
 
 use crate::{WHO, build, is_root};
 
@@ -254,4 +257,49 @@ fn a_directory_with_something_mounted_in_it_is_refused() {
         "{error}"
     );
     assert!(host.path().join("precious").exists());
+}
+
+#[test]
+fn a_replica_is_the_same_for_somebody_else_and_follows_its_base() {
+    let (host, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let tree = host_tree(host.path());
+    let (base, dir) = (out.path().join("base"), out.path().join("replica"));
+    let plan = plan_of(&tree);
+    assert_eq!(current(&plan, &base).unwrap(), None);
+    let built = build(&plan, &base).root;
+    assert_eq!(current(&plan, &base).unwrap(), Some(built.clone()));
+    fs::write(base.join("tmp/left"), "by somebody").unwrap();
+    let other = Identity {
+        uid: 64125,
+        gid: 64126,
+    };
+    let replica = replicate(&built, &dir, other).unwrap();
+    assert_eq!((replica.identity, &replica.key), (Some(other), &built.key));
+    assert_eq!(
+        fs::read_to_string(dir.join("etc/passwd")).unwrap(),
+        other.passwd()
+    );
+    assert_eq!(fs::read_to_string(base.join("etc/passwd")).unwrap(), WHO.passwd());
+    let number = |at: &Path| at.symlink_metadata().unwrap().ino();
+    assert_eq!(number(&dir.join("data/plain")), number(&base.join("data/plain")));
+    assert_eq!(
+        fs::read_link(dir.join("data/sub/link")).unwrap(),
+        Path::new("plain")
+    );
+    for at in ["tmp", "data", "data/sub", "data/program", "proc", "etc/passwd"] {
+        assert_eq!(mode(&dir.join(at)), mode(&base.join(at)), "{at}");
+    }
+    assert_eq!(dir.join("tmp").read_dir().unwrap().count(), 0);
+    // What is whole already is left alone; it is not whole for another, nor when the base has changed.
+    assert_eq!(replica_of(&built, &dir, other), Some(replica));
+    assert_eq!(replica_of(&built, &dir, WHO), None);
+    fs::write(tree.join("plain"), "longer than before").unwrap();
+    assert_eq!(current(&plan, &base).unwrap(), None);
+    let built = build(&plan, &base).root;
+    assert_eq!(replica_of(&built, &dir, other), None);
+    replicate(&built, &dir, other).unwrap();
+    assert_eq!(
+        fs::read_to_string(dir.join("data/plain")).unwrap(),
+        "longer than before"
+    );
 }
