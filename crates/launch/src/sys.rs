@@ -1,13 +1,16 @@
 //! The raw kernel calls of the child: after the clone, nothing here allocates, locks or unwinds.
 #![allow(unsafe_code)]
 
+mod capabilities;
+mod files;
 mod steps;
 
 use std::ffi::{CString, c_char, c_long};
 use std::os::fd::RawFd;
 use std::ptr;
 
-use self::steps::{CAPABILITY_VERSION_3, CapHeader, close_except, run};
+use self::capabilities::{CAPABILITY_VERSION_3, CapHeader};
+use self::steps::{close_except, run};
 use crate::launch::Init;
 use crate::report::Record;
 use crate::step::Step;

@@ -1,14 +1,16 @@
 //! What each step does: one raw system call, or two.
 
-use std::ffi::{CStr, CString, c_char, c_int, c_long};
+use std::ffi::{CString, c_char, c_int, c_long};
 use std::os::fd::RawFd;
 use std::ptr;
 
+use super::capabilities::{bound_capabilities, drop_capabilities};
 use super::errno;
+use super::files::{copy_file, write_file};
 use crate::step::{IpcKind, Step};
 
 /// 0 or more is success; else the errno.
-fn checked(result: c_long) -> Result<c_long, i32> {
+pub(super) fn checked(result: c_long) -> Result<c_long, i32> {
     if result < 0 { Err(errno()) } else { Ok(result) }
 }
 
@@ -31,16 +33,6 @@ struct MountAttributes {
     propagation: u64,
     userns_fd: u64,
 }
-
-/// `struct __user_cap_header_struct` and `__user_cap_data_struct` (linux/capability.h), version 3.
-#[repr(C)]
-pub(super) struct CapHeader {
-    pub(super) version: u32,
-    pub(super) pid: c_int,
-}
-
-/// `_LINUX_CAPABILITY_VERSION_3` (linux/capability.h).
-pub(super) const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
 
 /// Runs one step.
 pub(super) fn run(step: &Step, pipe: RawFd) -> Result<(), i32> {
@@ -174,14 +166,7 @@ pub(super) fn run(step: &Step, pipe: RawFd) -> Result<(), i32> {
             }
             Step::NoCapabilityBounds => return bound_capabilities(0),
             Step::BoundCapabilities(kept) => return bound_capabilities(*kept),
-            Step::NoCapabilities => {
-                let header = CapHeader {
-                    version: CAPABILITY_VERSION_3,
-                    pid: 0,
-                };
-                let none = [0u32; 6];
-                checked(libc::syscall(libc::SYS_capset, &raw const header, none.as_ptr()))?;
-            }
+            Step::NoCapabilities => return drop_capabilities(),
             Step::NoNewPrivs => {
                 checked(c_long::from(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)))?;
             }
@@ -261,86 +246,6 @@ pub(super) fn run(step: &Step, pipe: RawFd) -> Result<(), i32> {
         }
     }
     Ok(())
-}
-
-/// How a file is created that must not exist.
-const CREATE: c_int = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW | libc::O_CLOEXEC;
-
-/// Creates a file that must not exist and copies a descriptor's first bytes to it.
-fn copy_file(from: RawFd, length: u64, path: &CStr, mode: u32) -> Result<(), i32> {
-    // SAFETY: the path is NUL-terminated; the descriptor is ours and is closed here; the offset is a local,
-    // and with it the source's own position is neither used nor changed.
-    unsafe {
-        let fd = checked(c_long::from(libc::open(path.as_ptr(), CREATE, mode)))? as c_int;
-        let mut at: libc::off_t = 0;
-        let mut result = checked(c_long::from(libc::fchmod(fd, mode)));
-        while result.is_ok() && (at as u64) < length {
-            // The kernel copies less than 2 GiB at once (sendfile(2)).
-            let most = (length - at as u64).min(1 << 30) as usize;
-            result = match checked(libc::sendfile(fd, from, &raw mut at, most) as c_long) {
-                // It has become shorter meanwhile.
-                Ok(0) => Err(libc::ENODATA),
-                result => result,
-            };
-        }
-        libc::close(fd);
-        result.map(|_| ())
-    }
-}
-
-/// Empties the ambient set, and the bounding set but for these.
-fn bound_capabilities(kept: u64) -> Result<(), i32> {
-    // SAFETY: prctl with plain numbers.
-    unsafe {
-        for capability in 0..64 {
-            // Until the kernel says that there is no such capability; the first is always there.
-            match checked(c_long::from(libc::prctl(
-                libc::PR_CAPBSET_READ,
-                capability,
-                0,
-                0,
-                0,
-            ))) {
-                Err(libc::EINVAL) if capability > 0 => break,
-                Err(errno) => return Err(errno),
-                Ok(_) if kept & (1 << capability) != 0 => continue,
-                Ok(_) => {}
-            }
-            checked(c_long::from(libc::prctl(
-                libc::PR_CAPBSET_DROP,
-                capability,
-                0,
-                0,
-                0,
-            )))?;
-        }
-        checked(c_long::from(libc::prctl(
-            libc::PR_CAP_AMBIENT,
-            libc::PR_CAP_AMBIENT_CLEAR_ALL,
-            0,
-            0,
-            0,
-        )))?;
-    }
-    Ok(())
-}
-
-/// Creates a file that must not exist and writes all of it.
-fn write_file(path: &CStr, mode: u32, bytes: &[u8]) -> Result<(), i32> {
-    // SAFETY: the path is NUL-terminated; the descriptor is ours and is closed here.
-    unsafe {
-        let fd = checked(c_long::from(libc::open(path.as_ptr(), CREATE, mode)))? as c_int;
-        let mut rest = bytes;
-        let mut result = checked(c_long::from(libc::fchmod(fd, mode)));
-        while result.is_ok() && !rest.is_empty() {
-            result = checked(libc::write(fd, rest.as_ptr().cast(), rest.len()) as c_long);
-            if let Ok(written) = result {
-                rest = rest.get(written as usize..).unwrap_or_default();
-            }
-        }
-        libc::close(fd);
-        result.map(|_| ())
-    }
 }
 
 /// Closes every descriptor but those in `keep` and `also`.
