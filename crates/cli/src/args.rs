@@ -6,8 +6,10 @@ mod policy;
 mod serve;
 
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::time::Duration;
 
 use callgate_abi::Arch;
@@ -19,8 +21,8 @@ pub(crate) use dig::{DigArgs, DigCommand, ImportArgs, MergeArgs, RecordArgs, Sho
 pub(crate) use exec::{ExecArgs, LangArg, LockArg, NetArg};
 pub(crate) use policy::{
     AllowArgs, CombineArgs, DefaultArg, DenyArgs, DiffArgs, DisasmArgs, EditArgs, EmitArgs, ExplainArgs,
-    Format, LintArgs, NewArgs, NumbersArgs, PolicyCommand, PolicyFormat, PolicyImportArgs, ShowArgs,
-    TranslateArgs, UnknownArg, VerifyArgs,
+    Format, LintArgs, NewArgs, NumbersArgs, PolicyCommand, PolicyImportArgs, ShowArgs, TranslateArgs,
+    UnknownArg, VerifyArgs,
 };
 pub(crate) use serve::{LogForm, Pair, ServeArgs};
 
@@ -205,7 +207,7 @@ pub(crate) struct DoctorArgs {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Arches(pub(crate) Vec<Arch>);
 
-impl std::str::FromStr for Arches {
+impl FromStr for Arches {
     type Err = callgate_abi::UnknownArch;
 
     fn from_str(word: &str) -> Result<Self, Self::Err> {
@@ -213,6 +215,20 @@ impl std::str::FromStr for Arches {
             return Ok(Self(Arch::ALL.to_vec()));
         }
         word.parse().map(|arch| Self(vec![arch]))
+    }
+}
+
+/// A format, or `None` to tell it from the text.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FormatArg<F>(pub(crate) Option<F>);
+
+fn format_or_auto<F: FromStr<Err: Display>>(word: &str) -> Result<FormatArg<F>, String> {
+    if word == "auto" {
+        return Ok(FormatArg(None));
+    }
+    match word.parse() {
+        Ok(format) => Ok(FormatArg(Some(format))),
+        Err(unknown) => Err(format!("{unknown}, or auto")),
     }
 }
 

@@ -8,7 +8,7 @@ use callgate_abi::Arch;
 use callgate_trace::import::Format;
 use clap::{Args, Subcommand};
 
-use super::{PythonArgs, seconds};
+use super::{FormatArg, PythonArgs, format_or_auto, seconds};
 
 #[derive(Debug, Args)]
 #[command(
@@ -142,26 +142,12 @@ pub(crate) struct ImportArgs {
     #[arg(value_name = "FILE", required = true)]
     pub(crate) files: Vec<PathBuf>,
     /// The format: auto, strace, strace-c, numbers, audit or names
-    #[arg(long, value_name = "FORMAT", default_value = "auto", value_parser = format)]
-    pub(crate) format: ImportFormat,
+    #[arg(long, value_name = "FORMAT", default_value = "auto", value_parser = format_or_auto::<Format>)]
+    pub(crate) format: FormatArg<Format>,
     /// The machine that it was recorded on: amd64 or arm64. By default this one, for audit records the one
     /// that they name
     #[arg(long, value_name = "ARCH")]
     pub(crate) arch: Option<Arch>,
     #[command(flatten)]
     pub(crate) output: TraceOutput,
-}
-
-/// A format, or `None` to find it out.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ImportFormat(pub(crate) Option<Format>);
-
-fn format(word: &str) -> Result<ImportFormat, String> {
-    if word == "auto" {
-        return Ok(ImportFormat(None));
-    }
-    match word.parse() {
-        Ok(format) => Ok(ImportFormat(Some(format))),
-        Err(unknown) => Err(format!("{unknown}, or auto")),
-    }
 }

@@ -1,5 +1,8 @@
 //! Which format a text is in.
 
+use std::fmt;
+use std::str::FromStr;
+
 /// A format that policies are imported from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -19,6 +22,56 @@ pub enum Format {
     Names,
     /// Numbers of what is allowed.
     Numbers,
+}
+
+impl Format {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Oci,
+        Self::Moby,
+        Self::K8s,
+        Self::Dify,
+        Self::Minijail,
+        Self::Seccompiler,
+        Self::Names,
+        Self::Numbers,
+    ];
+
+    /// The word of the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Oci => "oci",
+            Self::Moby => "moby",
+            Self::K8s => "k8s",
+            Self::Dify => "dify",
+            Self::Minijail => "minijail",
+            Self::Seccompiler => "seccompiler",
+            Self::Names => "names",
+            Self::Numbers => "numbers",
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A word that names no format.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown format {0:?}: expected oci, moby, k8s, dify, minijail, seccompiler, names or numbers")]
+pub struct UnknownFormat(String);
+
+impl FromStr for Format {
+    type Err = UnknownFormat;
+
+    fn from_str(word: &str) -> Result<Self, UnknownFormat> {
+        Self::ALL
+            .into_iter()
+            .find(|format| format.name() == word)
+            .ok_or_else(|| UnknownFormat(word.to_owned()))
+    }
 }
 
 /// The format that the text looks like; `None` if that is unclear.
@@ -71,6 +124,15 @@ fn minijail<'a>(mut lines: impl Iterator<Item = &'a str>) -> Option<Format> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_format_has_a_word_and_a_wrong_word_is_told_all_of_them() {
+        let fault = "yaml".parse::<Format>().unwrap_err().to_string();
+        for format in Format::ALL {
+            assert_eq!(format.to_string().parse(), Ok(format));
+            assert!(fault.contains(format.name()), "{fault}");
+        }
+    }
 
     #[test]
     fn each_format_is_told_by_its_looks() {

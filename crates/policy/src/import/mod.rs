@@ -18,7 +18,7 @@ use callgate_abi::Arch;
 
 pub use crate::oci::Kernel;
 pub use capability::{DOCKER_CAPS, capability};
-pub use detect::Format;
+pub use detect::{Format, UnknownFormat};
 
 use crate::{Policy, PolicyError, emit};
 

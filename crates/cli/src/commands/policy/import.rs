@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use callgate_policy::import::{self, DOCKER_CAPS, Format, Imported, Kernel, Request};
+use callgate_policy::import::{self, DOCKER_CAPS, Imported, Kernel, Request};
 
 use super::{warn, write};
-use crate::args::{PolicyFormat, PolicyImportArgs};
+use crate::args::PolicyImportArgs;
 use crate::failure::Failure;
 use crate::input;
 
@@ -22,7 +22,7 @@ pub(super) fn run(args: &PolicyImportArgs) -> Result<u8, Failure> {
         std::fs::read_to_string(&path).map_err(|error| format!("can't read {}: {error}", path.display()))
     };
     let request = Request {
-        format: format(args.format),
+        format: args.format.0,
         arch: args.arch,
         kernel,
         caps: &caps,
@@ -33,20 +33,6 @@ pub(super) fn run(args: &PolicyImportArgs) -> Result<u8, Failure> {
         import::import(&text, &request).map_err(|error| Failure::input(format!("{name}: {error}")))?;
     notes.iter().chain(&policy.notes()).for_each(|note| warn(note));
     write(&policy, &args.output)
-}
-
-fn format(format: PolicyFormat) -> Option<Format> {
-    Some(match format {
-        PolicyFormat::Auto => return None,
-        PolicyFormat::Oci => Format::Oci,
-        PolicyFormat::Moby => Format::Moby,
-        PolicyFormat::K8s => Format::K8s,
-        PolicyFormat::Dify => Format::Dify,
-        PolicyFormat::Minijail => Format::Minijail,
-        PolicyFormat::Seccompiler => Format::Seccompiler,
-        PolicyFormat::Names => Format::Names,
-        PolicyFormat::Numbers => Format::Numbers,
-    })
 }
 
 /// The running kernel's version.
