@@ -250,11 +250,6 @@ impl Interpreter {
             .or_else(|_| which::which("python"))
             .map_err(InterpreterError::NoneOnPath)
     }
-
-    /// Whether this is an interpreter whose stacks [`Stacks`](crate::stacks::Stacks) can read.
-    pub fn is_cpython(&self) -> bool {
-        self.implementation == "cpython"
-    }
 }
 
 /// Whether a program is one itself, and not a script that may start another one each time.

@@ -20,25 +20,14 @@ impl Plan {
     /// A root in which `program` (an absolute path) runs.
     ///
     /// Holds the program with its symlinks, the interpreters its `#!` line asks for, all shared objects they need,
-    /// and [`Plan::base`]. Files that it opens by itself are not known: what it needs besides is added with
-    /// [`Plan::add_host`]. For Python use [`Plan::for_python`].
+    /// and [`Plan::base`]. Files that it opens by itself are not known: those of `data`, files and directories
+    /// with the shared objects that they need, are in it too, as far as the host has them. For Python use
+    /// [`Plan::for_python`].
     ///
     /// # Errors
-    /// [`PlanError::NotFound`], [`PlanError::NotAProgram`], [`PlanError::NoScriptInterpreter`].
-    pub fn for_command(program: &Path, identity: &Identity) -> Result<Plan, PlanError> {
-        Self::for_command_with(program, &[], identity)
-    }
-
-    /// [`Plan::for_command`] with files and directories that the program reads besides; what is in them needs
-    /// shared objects too. Those that the host does not have are left out.
-    ///
-    /// # Errors
-    /// Those of [`Plan::for_command`] and [`Plan::add_host`].
-    pub fn for_command_with(
-        program: &Path,
-        data: &[PathBuf],
-        identity: &Identity,
-    ) -> Result<Plan, PlanError> {
+    /// [`PlanError::NotFound`], [`PlanError::NotAProgram`], [`PlanError::NoScriptInterpreter`], and those of
+    /// [`Plan::add_host`].
+    pub fn for_command(program: &Path, data: &[PathBuf], identity: &Identity) -> Result<Plan, PlanError> {
         let mut plan = Plan::base(*identity)?;
         plan.program = Some(program.to_owned());
         let programs = plan.add_program(program)?;

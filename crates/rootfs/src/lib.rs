@@ -11,7 +11,7 @@
 //! ```
 //! use callgate_rootfs::{Identity, Plan, check_plan, materialise};
 //!
-//! let plan = Plan::for_command("/bin/sh".as_ref(), &Identity { uid: 4242, gid: 4242 })?;
+//! let plan = Plan::for_command("/bin/sh".as_ref(), &[], &Identity { uid: 4242, gid: 4242 })?;
 //! assert!(check_plan(&plan).is_complete());
 //!
 //! let dir = tempfile::tempdir()?;

@@ -15,7 +15,7 @@ use crate::plan::Plan;
 pub enum Wanted<'a> {
     /// This interpreter: [`Plan::for_python`].
     Python(&'a Interpreter),
-    /// This program, by its absolute path, with these files of its own: [`Plan::for_command_with`].
+    /// This program, by its absolute path, with these files of its own: [`Plan::for_command`].
     Command(&'a Path, &'a [PathBuf]),
 }
 
@@ -26,7 +26,7 @@ const NOBODY: Identity = Identity {
 };
 
 impl Plan {
-    /// The root for what is wanted, as [`Plan::for_python`] or [`Plan::for_command_with`] plans it; from the cache if
+    /// The root for what is wanted, as [`Plan::for_python`] or [`Plan::for_command`] plans it; from the cache if
     /// nothing has changed of what was looked at then: each directory and each object of its trees, each name
     /// on the way, and each that was looked for in vain.
     ///
@@ -43,9 +43,7 @@ impl Plan {
             }
             Wanted::Command(program, data) => {
                 let key = (program, data, variable("HOME"), variable("PATH"));
-                cache.recall("command-root", &key, || {
-                    Plan::for_command_with(program, data, &NOBODY)
-                })
+                cache.recall("command-root", &key, || Plan::for_command(program, data, &NOBODY))
             }
         }?;
         plan.rename(*identity);

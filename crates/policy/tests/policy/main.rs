@@ -16,8 +16,8 @@
 //! - `libseccomp`: and with libseccomp's compilation of the same list
 //! - `kernel`: and the kernel agrees
 
-// The helpers beside the tests may fail and speak as the tests do.
-#![allow(clippy::unwrap_used, clippy::print_stdout)]
+// The helpers beside the tests may fail as the tests do.
+#![allow(clippy::unwrap_used)]
 
 mod comparing;
 mod deriving;
@@ -36,17 +36,9 @@ mod shipped;
 mod sys;
 
 use callgate_policy::Policy;
+use callgate_testing::not_run;
 
 /// A shipped policy.
 fn load(name: &str) -> Policy {
     callgate_policy::shipped::load(name).unwrap().unwrap()
-}
-
-/// Says that a test was not run, or fails if the environment demands what it needs
-/// (`CALLGATE_REQUIRE`, a list with commas, or `all`).
-fn not_run(needs: &str, why: &str) {
-    let required = std::env::var("CALLGATE_REQUIRE").unwrap_or_default();
-    let demanded = required.split(',').any(|word| word == needs || word == "all");
-    assert!(!demanded, "CALLGATE_REQUIRE demands {needs}: {why}");
-    println!("not run: needs {needs}: {why}");
 }

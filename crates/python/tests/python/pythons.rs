@@ -19,7 +19,7 @@ pub fn all() -> &'static [Interpreter] {
         let mut found: Vec<Interpreter> = paths
             .iter()
             .filter_map(|path| Interpreter::inspect(path).ok())
-            .filter(|p| p.is_cpython())
+            .filter(|python| python.implementation == "cpython")
             .collect();
         found.sort_by_key(|python| (python.version, python.real_executable.clone()));
         found.dedup_by_key(|python| python.real_executable.clone());

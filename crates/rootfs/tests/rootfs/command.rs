@@ -14,7 +14,7 @@ fn a_program_runs_in_its_root() {
         return;
     }
     let out = tempfile::tempdir().unwrap();
-    let plan = Plan::for_command(Path::new("/bin/sh"), &WHO).unwrap();
+    let plan = Plan::for_command(Path::new("/bin/sh"), &[], &WHO).unwrap();
     assert!(check_plan(&plan).is_complete());
     let built = build(&plan, out.path());
     let output = inside(
@@ -33,7 +33,7 @@ fn a_script_brings_the_interpreters_that_its_first_line_asks_for() {
     let script = dir.path().canonicalize().unwrap().join("script");
     fs::write(&script, "#!/usr/bin/env -S sh -e\necho from a script\n").unwrap();
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
-    let plan = Plan::for_command(&script, &WHO).unwrap();
+    let plan = Plan::for_command(&script, &[], &WHO).unwrap();
     for name in ["/usr/bin/env", "/bin/sh"] {
         let real = Path::new(name).canonicalize().unwrap();
         assert_eq!(
@@ -54,7 +54,7 @@ fn scripts_without_an_end_or_an_interpreter_are_errors_that_say_so() {
     let dir = tempfile::tempdir().unwrap();
     let script = dir.path().canonicalize().unwrap().join("script");
     fs::write(&script, format!("#!{}\n", script.display())).unwrap();
-    let plan = |path: &Path| Plan::for_command(path, &WHO).unwrap_err();
+    let plan = |path: &Path| Plan::for_command(path, &[], &WHO).unwrap_err();
     assert!(matches!(plan(&script), PlanError::ScriptLoop { .. }));
     fs::write(&script, "#!/usr/bin/env no-such-interpreter\n").unwrap();
     let error = plan(&script);
