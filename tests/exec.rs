@@ -131,26 +131,27 @@ pub fn rule(action: &str, names: &[&str]) -> Value {
     json!({"names": names, "action": format!("SCMP_ACT_{action}")})
 }
 
-/// A word that occurs nowhere else.
+/// A word that occurs nowhere else, and is not the beginning of another.
 pub fn unique(what: &str) -> String {
     use std::sync::atomic::{AtomicU32, Ordering};
     static NEXT: AtomicU32 = AtomicU32::new(0);
     format!(
-        "{what}-{}-{}",
+        "{what}-{}-{}x",
         std::process::id(),
         NEXT.fetch_add(1, Ordering::SeqCst)
     )
 }
 
-/// The processes that have this word in their environment (a run gets it by `--env MARK=word`).
+/// The processes that have this word as a variable's value (a run gets it by `--env MARK=word`).
 pub fn marked(word: &str) -> Vec<String> {
+    let value = format!("={word}");
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").unwrap() {
         let name = entry.unwrap().file_name().to_string_lossy().into_owned();
         let environ = std::fs::read(format!("/proc/{name}/environ")).unwrap_or_default();
         if environ
-            .windows(word.len())
-            .any(|window| window == word.as_bytes())
+            .split(|byte| *byte == 0)
+            .any(|variable| variable.ends_with(value.as_bytes()))
         {
             let status = std::fs::read_to_string(format!("/proc/{name}/status")).unwrap_or_default();
             found.push(status.lines().take(3).collect::<Vec<_>>().join(" "));

@@ -274,3 +274,32 @@ fn host_pid(supervisor: u32) -> u32 {
     };
     child(child(supervisor))
 }
+
+/// What looks for a run's processes must find them all, and nobody else's: words are counted up, and the tenth
+/// run's must not be taken for the first's.
+#[test]
+fn a_mark_is_found_where_it_is_and_not_in_a_longer_one() {
+    let word = unique("mark");
+    let sleeper = |mark: &str| {
+        let mut sleep = std::process::Command::new("sleep");
+        sleep.arg("60").env("MARK", mark).spawn().unwrap()
+    };
+    let mut other = sleeper(&format!("{word}0"));
+    let without = marked(&word);
+    let mut own = sleeper(&word);
+    let with = marked(&word);
+    for child in [&mut other, &mut own] {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    assert_eq!(without, [""; 0]);
+    assert_eq!(with.len(), 1, "{with:?}");
+    assert!(!unique("mark").starts_with(&word) && marked(&word).is_empty());
+    let many: Vec<String> = (0..12).map(|_| unique("mark")).collect();
+    for (i, one) in many.iter().enumerate() {
+        assert!(
+            !many.iter().skip(i + 1).any(|next| next.starts_with(one.as_str())),
+            "{many:?}"
+        );
+    }
+}
