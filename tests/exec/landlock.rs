@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::places::Ordinary;
 use super::{feed, marked, outcome_of, policy, printed, rule, unique};
 use crate::support::sys::{Refusal, refuse, refuse_user_namespaces};
-use crate::support::{available, root, tool};
+use crate::support::{available, root, said, tool};
 
 /// A user of its own, if this machine can have one.
 fn user() -> Option<Ordinary> {
@@ -83,26 +83,66 @@ fn auto_takes_it_when_nothing_higher_works_and_says_what_is_missing() {
 }
 
 #[test]
-fn it_is_never_taken_for_the_tier_that_was_asked_for() {
+fn it_is_what_tier_unprivileged_is_without_user_namespaces_and_that_is_said() {
     let Some(user) = user() else { return };
-    let refused = run(&user, &["--tier", "unprivileged"], "print('reached')\n");
+    let code = "import os\nprint(os.getcwd() == os.environ['TMPDIR'])\n";
+    let seen = run(&user, &["--tier", "unprivileged"], code);
     assert_eq!(
-        (&refused["exit_code"], &refused["stdout"]),
-        (&json!(125), &Value::Null),
-        "{refused:#}"
+        (&seen["tier"], &seen["stdout"]),
+        (&json!("landlock"), &json!("True\n")),
+        "{seen:#}"
+    );
+    let (missing, notes) = (seen["missing"].to_string(), seen["notes"].to_string());
+    assert!(
+        missing.contains("mount namespace") && missing.contains("pid namespace"),
+        "{missing}"
     );
     assert!(
-        refused["setup"]["advice"]
-            .as_str()
-            .unwrap()
-            .contains("--tier landlock")
+        notes.contains("tier unprivileged takes its form without namespaces here, which is tier landlock")
+            && notes.contains("(unprivileged: clone"),
+        "{notes}"
     );
-    // Nor by a superuser, and not with a root.
-    let root = super::outcome(&["--tier", "landlock"], "print('reached')\n");
-    assert!(
-        root["exit_code"] == 125 && root["setup"]["error"].as_str().unwrap().contains("superuser"),
-        "{root:#}"
-    );
+    // People see the same.
+    let mut shown = user.shown(&["--tier", "unprivileged"]);
+    refuse_user_namespaces(&mut shown);
+    let shown = feed(&mut shown, b"print(1)\n");
+    let text = said(&shown);
+    assert!(shown.status.success(), "{text}");
+    for words in [
+        "tier landlock: ",
+        "note: tier unprivileged takes its form",
+        "missing layer: mount namespace",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    // With user namespaces it is not taken.
+    let higher = outcome_of(&user.exec(&["--tier", "unprivileged"], "print(1)\n"));
+    assert_eq!(higher["tier"], "unprivileged", "{higher:#}");
+}
+
+#[test]
+fn it_is_never_taken_for_a_tier_that_is_more() {
+    let Some(user) = user() else { return };
+    for tier in ["full", "container"] {
+        let refused = run(&user, &["--tier", tier], "print('reached')\n");
+        assert_eq!(
+            (
+                &refused["exit_code"],
+                &refused["setup"]["step"],
+                &refused["stdout"]
+            ),
+            (&json!(125), &json!("tier"), &Value::Null),
+            "{refused:#}"
+        );
+    }
+    // Nor by a superuser, under either name.
+    for tier in ["landlock", "unprivileged"] {
+        let root = super::outcome(&["--tier", tier], "print('reached')\n");
+        assert!(
+            root["exit_code"] == 125 && root["setup"]["error"].as_str().unwrap().contains("superuser"),
+            "{root:#}"
+        );
+    }
 }
 
 #[test]
@@ -112,7 +152,7 @@ fn without_landlock_nothing_runs() {
         (libc::ENOSYS, "this kernel lacks"),
         (libc::EPERM, "outer sandbox"),
     ] {
-        for flags in [&[][..], &["--tier", "landlock"]] {
+        for flags in [&[][..], &["--tier", "landlock"], &["--tier", "unprivileged"]] {
             let mut command = user.command(flags);
             refuse_user_namespaces(&mut command);
             refuse(

@@ -84,13 +84,19 @@ impl Ordinary {
 
     /// `callgate exec --json FLAGS… -` as this user.
     pub fn command(&self, flags: &[&str]) -> Command {
+        let flags: Vec<&str> = ["--json"].iter().chain(flags).copied().collect();
+        self.shown(&flags)
+    }
+
+    /// `callgate exec FLAGS… -` as this user, which says for people how it ended.
+    pub fn shown(&self, flags: &[&str]) -> Command {
         let id = self.uid.to_string();
         let home = self.home();
         let mut command = Command::new("setpriv");
         command
             .args(["--reuid", &id, "--regid", &id, "--clear-groups"])
             .arg(&self.callgate)
-            .args(["exec", "--json", "--python", "/usr/bin/python3"])
+            .args(["exec", "--python", "/usr/bin/python3"])
             .args(flags)
             .arg("-")
             .current_dir("/")

@@ -179,9 +179,7 @@ pub fn survey() -> Vec<Facility> {
             Tier::Full if no_cgroup.is_some() => "`--tier full` fails; `auto` does without and says so",
             Tier::Full => "runs share more with the host: `auto` takes the next tier",
             Tier::Container => "no fallback where namespaces are refused",
-            Tier::Unprivileged => {
-                "ordinary users share more with the host: `auto` takes tier landlock for them"
-            }
+            Tier::Unprivileged => "ordinary users share more with the host: tier landlock is taken for them",
             Tier::Landlock => "ordinary users who are refused namespaces can't run code here",
         };
         all.push(Facility::new(&format!("tier {tier}"), found, cost));

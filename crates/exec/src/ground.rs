@@ -1,14 +1,14 @@
-//! Chooses the tier and makes the root for it.
+//! Makes the root for the tier that is chosen.
 
 use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use callgate_cache::Cache;
 use callgate_rootfs::{BuiltRoot, Identity, Plan, PlanError, Wanted};
 use nix::unistd::{getegid, geteuid};
 
+use crate::choose::{Chosen, choose};
 use crate::host;
 use crate::ipc;
 use crate::outcome::{SetUpFailure, Unready, causes};
@@ -17,8 +17,7 @@ use crate::run::{Network, Root, Run};
 use crate::scratch;
 use crate::setup::Ground;
 use crate::slots;
-use crate::tier::{Tier, TierChoice};
-use crate::tried::tried;
+use crate::tier::Tier;
 use crate::uid::Claim;
 
 /// A root at its tier, and the uid that is claimed for the run.
@@ -73,7 +72,7 @@ impl Prepared {
 
 /// Chooses the tier, claims a uid, plans or opens the root.
 pub(crate) fn prepare(run: &Run) -> Result<Prepared, Unready> {
-    let (tier, refused) = choose(run.tier, &run.cache)?;
+    let Chosen { tier, note: lower } = choose(run.tier, &run.cache)?;
     let built = match &run.root {
         Root::Directory(dir) => Some(callgate_rootfs::open(dir).map_err(failed("root"))?),
         Root::ForPython(_) | Root::ForNode(_) | Root::ForCommand(_) => None,
@@ -148,6 +147,7 @@ pub(crate) fn prepare(run: &Run) -> Result<Prepared, Unready> {
     })
     .map_err(unplanned)?;
     let mut notes = plan.notes().to_vec();
+    notes.extend(lower);
     notes.extend(run.cache.notes());
     notes.extend(
         plan.missing()
@@ -170,9 +170,6 @@ pub(crate) fn prepare(run: &Run) -> Result<Prepared, Unready> {
         }
         Tier::Full | Tier::Unprivileged => Ground::Planned(Box::new(plan)),
         Tier::Landlock => {
-            if !refused.is_empty() {
-                notes.push(format!("higher tiers can't be had here ({})", refused.join("; ")));
-            }
             let scratch = Private::new(&std::env::temp_dir()).map_err(failed("scratch directory"))?;
             let reachable = host::reachable(&plan, scratch.path(), run.network).map_err(failed("root"))?;
             Ground::Host { reachable, scratch }
@@ -280,31 +277,6 @@ fn alone(uid: u32) -> Result<(), SetUpFailure> {
         }
         std::thread::sleep(Duration::from_millis(10));
     }
-}
-
-/// The tier that is asked for, if it works here, and why higher ones do not; else why not.
-fn choose(choice: TierChoice, cache: &Cache) -> Result<(Tier, Vec<String>), SetUpFailure> {
-    let mut reasons = Vec::new();
-    let candidates = match choice {
-        TierChoice::Exactly(tier) => vec![tier],
-        TierChoice::Auto => Tier::ALL.to_vec(),
-    };
-    for tier in candidates {
-        match tried(tier, cache) {
-            Ok(()) => return Ok((tier, reasons)),
-            Err(reason) => reasons.push(format!("{tier}: {reason}")),
-        }
-    }
-    Err(SetUpFailure {
-        step: "tier".to_owned(),
-        error: reasons.join("; "),
-        advice: Some(match choice {
-            TierChoice::Exactly(Tier::Unprivileged) => {
-                "`callgate doctor` lists what is missing; --tier landlock does without namespaces".to_owned()
-            }
-            _ => "`callgate doctor` lists what is missing and what it costs".to_owned(),
-        }),
-    })
 }
 
 /// Removes what an earlier run left in the scratch directories of a materialised root.

@@ -1,8 +1,8 @@
 //! Runs a command in a root, under a filter and limits, at a tier, and says how it ended.
 //!
 //! Terms:
-//! - a [`Tier`] is the set of isolation layers of a run: named, reported, never lowered silently; what each
-//!   promises and what it does not, with the test that shows it, stands in `.github/SECURITY.md`;
+//! - a [`Tier`] is the set of isolation layers of a run: named, reported, never lowered silently
+//!   (`unprivileged` has two forms, and the outcome names the one that it was); what each promises and what it does not, with the test that shows it, stands in `.github/SECURITY.md`;
 //! - the *lock* is the moment from which the filter is in force: for a script before the first byte of
 //!   it is compiled, for any other command at the exec boundary ([`Lock`]);
 //! - a [`Violation`] is a call that the filter refused, read from outside before the process is gone;
@@ -36,6 +36,7 @@
 mod attend;
 mod capture;
 mod cgroup;
+mod choose;
 mod closed;
 mod facilities;
 mod files;

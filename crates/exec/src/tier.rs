@@ -46,7 +46,8 @@ pub enum TierChoice {
     /// The highest that works here.
     #[default]
     Auto,
-    /// This one, or nothing runs.
+    /// This one, or nothing runs. [`Tier::Unprivileged`] is [`Tier::Landlock`] where user namespaces are refused,
+    /// and a note says so.
     Exactly(Tier),
 }
 

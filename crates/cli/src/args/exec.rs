@@ -51,7 +51,8 @@ pub(crate) struct ExecArgs {
     pub(crate) python: PythonArgs,
     /// The isolation that the run must have: auto, full, container, unprivileged or landlock. `auto` takes the
     /// highest that works, prints it, and names the layers of it that this machine lacks; with any other
-    /// word nothing runs unless every layer is there
+    /// word nothing runs unless every layer is there. `unprivileged` has two forms: where user namespaces are
+    /// refused it is `landlock`, which is said with what it lacks
     #[arg(long, value_name = "TIER", default_value = "auto")]
     pub(crate) tier: TierChoice,
     /// The network that the code has: `none`, not even the host's loopback, or `host`: the host's own, with
