@@ -9,11 +9,14 @@
 //! `cgroup.kill` nor who owns what is left over.
 
 mod directory;
+mod mounts;
 mod readings;
 mod whereabouts;
 
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::path::Path;
+use std::sync::Arc;
 
 use callgate_launch::Step;
 
@@ -42,12 +45,53 @@ pub(crate) struct Cgroup {
 }
 
 enum Kind {
+    /// Controllers that are mounted together share a directory: were there two in one hierarchy, a process would be
+    /// in the one that it joined last, and only that would limit it.
     V1 {
-        memory: Directory,
-        pids: Directory,
-        cpu: Option<Directory>,
+        memory: Arc<Directory>,
+        pids: Arc<Directory>,
+        cpu: Option<Arc<Directory>>,
     },
     V2(Directory),
+}
+
+impl Kind {
+    /// Makes the directories.
+    fn new(whereabouts: &Whereabouts, uid: u32) -> Result<Self, Absent> {
+        let (memory, pids, cpu) = match whereabouts {
+            Whereabouts::V1 { memory, pids, cpu } => (memory, pids, cpu),
+            Whereabouts::V2(parent) => return Ok(Self::V2(Directory::new(parent, uid)?)),
+        };
+        let mut made: Vec<(&Path, Arc<Directory>)> = Vec::new();
+        let mut within = |parent| -> Result<Arc<Directory>, Absent> {
+            if let Some((_, directory)) = made.iter().find(|(known, _)| *known == parent) {
+                return Ok(Arc::clone(directory));
+            }
+            let directory = Arc::new(Directory::new(parent, uid)?);
+            made.push((parent, Arc::clone(&directory)));
+            Ok(directory)
+        };
+        Ok(Self::V1 {
+            memory: within(memory)?,
+            pids: within(pids)?,
+            cpu: cpu.as_deref().map(within).transpose()?,
+        })
+    }
+
+    /// Each directory once.
+    fn directories(&self) -> Vec<&Directory> {
+        let all = match self {
+            Self::V1 { memory, pids, cpu } => [Some(memory), Some(pids), cpu.as_ref()],
+            Self::V2(at) => return vec![at],
+        };
+        let mut each: Vec<&Directory> = Vec::new();
+        for directory in all.into_iter().flatten() {
+            if !each.iter().any(|known| known.path() == directory.path()) {
+                each.push(directory);
+            }
+        }
+        each
+    }
 }
 
 impl Cgroup {
@@ -57,14 +101,7 @@ impl Cgroup {
         for parent in whereabouts.parents() {
             sweep(parent);
         }
-        let kind = match &whereabouts {
-            Whereabouts::V1 { memory, pids, cpu } => Kind::V1 {
-                memory: Directory::new(memory, uid)?,
-                pids: Directory::new(pids, uid)?,
-                cpu: cpu.as_ref().map(|cpu| Directory::new(cpu, uid)).transpose()?,
-            },
-            Whereabouts::V2(parent) => Kind::V2(Directory::new(parent, uid)?),
-        };
+        let kind = Kind::new(&whereabouts, uid)?;
         let mut cgroup = Self {
             kind,
             tasks: Vec::new(),
@@ -73,6 +110,7 @@ impl Cgroup {
         if let Kind::V1 { .. } = cgroup.kind {
             cgroup.tasks = cgroup
                 .directories()
+                .into_iter()
                 .map(|directory| directory.open_to_write("tasks"))
                 .collect::<Result<_, _>>()?;
         }
@@ -119,6 +157,7 @@ impl Cgroup {
             Kind::V2(_) => "cgroup.procs",
         };
         self.directories()
+            .into_iter()
             .map(|directory| Ok((directory.open_to_write(name)?, path(directory.path()))))
             .collect()
     }
@@ -155,21 +194,50 @@ impl Cgroup {
         }
     }
 
-    fn directories(&self) -> impl Iterator<Item = &Directory> {
-        let (first, second, third) = match &self.kind {
-            Kind::V1 { memory, pids, cpu } => (memory, Some(pids), cpu.as_ref()),
-            Kind::V2(at) => (at, None, None),
-        };
-        [Some(first), second, third].into_iter().flatten()
+    fn directories(&self) -> Vec<&Directory> {
+        self.kind.directories()
     }
 
     /// Where it is, for people.
     pub(crate) fn place(&self) -> String {
         let names: Vec<String> = self
             .directories()
+            .into_iter()
             .filter_map(|directory| directory.path().parent())
             .map(|parent| parent.display().to_string())
             .collect();
         names.join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn controllers_that_are_mounted_together_share_one_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = |name: &str| dir.path().join(name);
+        for name in ["one", "other"] {
+            std::fs::create_dir(place(name)).unwrap();
+        }
+        let made = |memory: &str, pids: &str, cpu: Option<&str>| {
+            let whereabouts = Whereabouts::V1 {
+                memory: place(memory),
+                pids: place(pids),
+                cpu: cpu.map(place),
+            };
+            let kind = Kind::new(&whereabouts, 65_000).unwrap();
+            let each = kind.directories();
+            let paths: Vec<_> = each.iter().map(|directory| directory.path().to_owned()).collect();
+            assert!(paths.iter().all(|path| path.exists()));
+            drop(kind);
+            assert!(!paths.iter().any(|path| path.exists()));
+            paths.len()
+        };
+        assert_eq!(made("one", "one", Some("one")), 1);
+        assert_eq!(made("one", "one", None), 1);
+        assert_eq!(made("one", "other", Some("one")), 2);
+        assert_eq!(made("one", "one", Some("other")), 2);
     }
 }

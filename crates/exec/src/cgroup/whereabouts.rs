@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Absent;
+use super::mounts::{Mount, mounts};
 
 /// The directories below which a run's cgroup is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,30 +40,49 @@ pub(crate) fn look() -> Result<Whereabouts, Absent> {
             error: error.to_string(),
         })
     };
-    let mounts = mounts(&read("/proc/self/mountinfo")?);
-    let own = read("/proc/self/cgroup")?;
+    match seen(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?) {
+        Some(Seen::V1(whereabouts)) => Ok(whereabouts),
+        Some(Seen::V2 { own, top }) => distributor(&own, &top).map(Whereabouts::V2),
+        None => Err(Absent::NotMounted(
+            "no cgroup file system is mounted that has our own cgroup in it".to_owned(),
+        )),
+    }
+}
+
+/// What the two texts tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Seen {
+    V1(Whereabouts),
+    /// Our own cgroup, and the top of the mount that it is in.
+    V2 {
+        own: PathBuf,
+        top: PathBuf,
+    },
+}
+
+/// Where we are, from a mountinfo and the list of our cgroups (proc_pid_cgroup(5)). Version 1 where both
+/// controllers are in it, else version 2: a controller is in one hierarchy at a time.
+fn seen(mountinfo: &str, cgroups: &str) -> Option<Seen> {
+    let mounts = mounts(mountinfo);
+    // One hierarchy can be mounted several times, and a part of it that we are not in as well.
     let v1 = |controller: &str| {
-        let mount = mounts.iter().find(|mount| mount.controls(controller))?;
-        mount.find(&own_path(&own, Some(controller))?)
+        let own = own_path(cgroups, Some(controller))?;
+        let mut of_it = mounts.iter().filter(|mount| mount.controls(controller));
+        of_it.find_map(|mount| mount.find(&own))
     };
     if let (Some(memory), Some(pids)) = (v1("memory"), v1("pids")) {
-        // Mounted together, they are one directory, and a cgroup is made in it for each: the last that is
-        // joined would be the only one that limits.
-        let cpu = v1("cpuacct").filter(|cpu| *cpu != memory && *cpu != pids);
-        if memory == pids {
-            let why = "memory and pids are mounted as one hierarchy of version 1, which is not provided for";
-            return Err(Absent::NotMounted(why.to_owned()));
-        }
-        return Ok(Whereabouts::V1 { memory, pids, cpu });
+        let cpu = v1("cpuacct");
+        return Some(Seen::V1(Whereabouts::V1 { memory, pids, cpu }));
     }
-    let unified = mounts.iter().find(|mount| mount.kind == "cgroup2");
-    let place = unified.and_then(|mount| Some((mount, mount.find(&own_path(&own, None)?)?)));
-    let Some((mount, own)) = place else {
-        return Err(Absent::NotMounted(
-            "no cgroup file system is mounted that has our own cgroup in it".to_owned(),
-        ));
+    let own = own_path(cgroups, None)?;
+    let mut unified = mounts.iter().filter(|mount| mount.kind == "cgroup2");
+    let place = |mount: &Mount| {
+        Some(Seen::V2 {
+            own: mount.find(&own)?,
+            top: mount.at.clone(),
+        })
     };
-    distributor(&own, &mount.at).map(Whereabouts::V2)
+    unified.find_map(place)
 }
 
 /// The nearest cgroup from our own upwards that gives its children the controllers of memory and pids, or
@@ -100,57 +120,6 @@ fn distributor(own: &Path, top: &Path) -> Result<PathBuf, Absent> {
     Err(Absent::Refused { at, error })
 }
 
-/// A cgroup mount.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Mount {
-    /// Which part of the hierarchy it shows.
-    root: String,
-    at: PathBuf,
-    kind: String,
-    options: String,
-}
-
-impl Mount {
-    /// Whether it is a hierarchy of version 1 with this controller.
-    fn controls(&self, controller: &str) -> bool {
-        self.kind == "cgroup" && self.options.split(',').any(|option| option == controller)
-    }
-
-    /// A cgroup of the hierarchy, as seen through this mount; none if it is outside.
-    fn find(&self, cgroup: &str) -> Option<PathBuf> {
-        let below = Path::new(cgroup).strip_prefix(&self.root).ok()?;
-        let inside = below
-            .components()
-            .all(|part| matches!(part, std::path::Component::Normal(_)));
-        inside.then(|| self.at.join(below))
-    }
-}
-
-/// The cgroup mounts in a mountinfo (proc_pid_mountinfo(5)).
-fn mounts(mountinfo: &str) -> Vec<Mount> {
-    let mount = |line: &str| {
-        let (before, after) = line.split_once(" - ")?;
-        let mut fields = before.split(' ').skip(3);
-        let (root, at) = (fields.next()?, fields.next()?);
-        let mut fields = after.splitn(3, ' ');
-        let kind = fields.next().filter(|kind| kind.starts_with("cgroup"))?;
-        Some(Mount {
-            root: unescape(root),
-            at: unescape(at).into(),
-            kind: kind.to_owned(),
-            options: fields.nth(1)?.to_owned(),
-        })
-    };
-    mountinfo.lines().filter_map(mount).collect()
-}
-
-/// Undoes mountinfo's octal escapes of space, tab, newline and backslash.
-fn unescape(text: &str) -> String {
-    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
-        .iter()
-        .fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
-}
-
 /// Our own cgroup in the hierarchy of this controller (version 1) or in that of version 2.
 fn own_path(cgroups: &str, controller: Option<&str>) -> Option<String> {
     cgroups.lines().find_map(|line| {
@@ -168,34 +137,121 @@ fn own_path(cgroups: &str, controller: Option<&str>) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// As Debian 12 has it with systemd, in a container without a cgroup namespace, and in hybrid form.
-    const MOUNTS: &str = "\
-35 24 0:29 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate
-40 24 0:31 /docker/abc /sys/fs/cgroup/memory ro,nosuid shared:9 - cgroup cgroup rw,memory
-41 24 0:32 / /sys/fs/my\\040groups/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct
-42 24 0:33 / /proc rw - proc proc rw
+    /// Debian 12 with systemd: version 2 alone.
+    const UNIFIED: &str = "\
+24 30 0:22 / /sys rw,nosuid,nodev,noexec,relatime shared:7 - sysfs sysfs rw
+30 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw,errors=remount-ro
+35 24 0:29 / /sys/fs/cgroup rw,nosuid,nodev,noexec,relatime shared:9 - cgroup2 cgroup2 rw,nsdelegate,memory_recursiveprot
 ";
 
+    /// CentOS 7: controllers in pairs, the hierarchy of systemd by its name.
+    const PAIRS: &str = "\
+18 41 0:18 / /sys rw,nosuid,nodev,noexec,relatime shared:6 - sysfs sysfs rw
+41 1 253:0 / / rw,relatime shared:1 - xfs /dev/mapper/centos-root rw,attr2,inode64,noquota
+25 18 0:21 / /sys/fs/cgroup ro,nosuid,nodev,noexec shared:8 - tmpfs tmpfs ro,mode=755
+26 25 0:22 / /sys/fs/cgroup/systemd rw,nosuid,nodev,noexec,relatime shared:9 - cgroup cgroup rw,xattr,release_agent=/usr/lib/systemd/systemd-cgroups-agent,name=systemd
+28 25 0:24 / /sys/fs/cgroup/memory rw,nosuid,nodev,noexec,relatime shared:11 - cgroup cgroup rw,memory
+29 25 0:25 / /sys/fs/cgroup/cpu,cpuacct rw,nosuid,nodev,noexec,relatime shared:12 - cgroup cgroup rw,cpuacct,cpu
+30 25 0:26 / /sys/fs/cgroup/net_cls,net_prio rw,nosuid,nodev,noexec,relatime shared:13 - cgroup cgroup rw,net_prio,net_cls
+36 25 0:32 / /sys/fs/cgroup/pids rw,nosuid,nodev,noexec,relatime shared:19 - cgroup cgroup rw,pids
+";
+    const PAIRS_OWN: &str = "\
+11:pids:/user.slice
+10:net_prio,net_cls:/
+4:cpuacct,cpu:/user.slice
+3:memory:/user.slice
+1:name=systemd:/user.slice/user-0.slice/session-1.scope
+";
+
+    fn v1(memory: &str, pids: &str, cpu: Option<&str>) -> Option<Seen> {
+        Some(Seen::V1(Whereabouts::V1 {
+            memory: memory.into(),
+            pids: pids.into(),
+            cpu: cpu.map(PathBuf::from),
+        }))
+    }
+
     #[test]
-    fn mounts_and_own_cgroups_are_read() {
-        let found = mounts(MOUNTS);
-        assert_eq!(found.len(), 3);
+    fn version_2_is_found_with_our_place_in_it() {
+        let place = |own: &str| {
+            Some(Seen::V2 {
+                own: own.into(),
+                top: "/sys/fs/cgroup".into(),
+            })
+        };
         assert_eq!(
-            found[0].find("/user.slice/x").unwrap(),
-            Path::new("/sys/fs/cgroup/user.slice/x")
+            seen(UNIFIED, "0::/user.slice/user-1000.slice/session-2.scope\n"),
+            place("/sys/fs/cgroup/user.slice/user-1000.slice/session-2.scope")
         );
-        assert_eq!(found[0].find("/../outside"), None);
-        let memory = found.iter().find(|mount| mount.controls("memory")).unwrap();
+        assert_eq!(seen(UNIFIED, "0::/a:b\n"), place("/sys/fs/cgroup/a:b"));
+        // Above the root of a cgroup namespace.
+        assert_eq!(seen(UNIFIED, "0::/../other\n"), None);
+    }
+
+    #[test]
+    fn version_1_is_found_with_each_controller_where_it_is() {
         assert_eq!(
-            memory.find("/docker/abc").unwrap(),
-            Path::new("/sys/fs/cgroup/memory")
+            seen(PAIRS, PAIRS_OWN),
+            v1(
+                "/sys/fs/cgroup/memory/user.slice",
+                "/sys/fs/cgroup/pids/user.slice",
+                Some("/sys/fs/cgroup/cpu,cpuacct/user.slice")
+            )
         );
-        assert_eq!(memory.find("/elsewhere"), None);
-        let cpu = found.iter().find(|mount| mount.controls("cpuacct")).unwrap();
-        assert_eq!(cpu.find("/").unwrap(), Path::new("/sys/fs/my groups/cpu,cpuacct"));
-        let own = "3:cpu,cpuacct:/a\n2:name=systemd:/b\n0::/user.slice/c:d\n";
-        assert_eq!(own_path(own, Some("cpuacct")).as_deref(), Some("/a"));
-        assert_eq!(own_path(own, Some("memory")), None);
-        assert_eq!(own_path(own, None).as_deref(), Some("/user.slice/c:d"));
+        // systemd's hybrid form: version 2 is there, and the controllers are not in it.
+        let hybrid =
+            format!("{PAIRS}27 25 0:23 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw,nsdelegate\n");
+        assert_eq!(
+            seen(&hybrid, &format!("{PAIRS_OWN}0::/user.slice\n")),
+            seen(PAIRS, PAIRS_OWN)
+        );
+        // In a container without a cgroup namespace: only its own part is shown.
+        let docker = PAIRS
+            .replace("0:24 / ", "0:24 /docker/abc ")
+            .replace("0:32 / ", "0:32 /docker/abc ");
+        let own = "5:pids:/docker/abc\n4:memory:/docker/abc/run\n";
+        assert_eq!(
+            seen(&docker, own),
+            v1("/sys/fs/cgroup/memory/run", "/sys/fs/cgroup/pids", None)
+        );
+    }
+
+    #[test]
+    fn controllers_that_are_mounted_together_are_found_together() {
+        let together = "\
+25 18 0:21 / /sys/fs/cgroup rw - tmpfs tmpfs rw
+26 25 0:24 / /sys/fs/cgroup/all rw,relatime - cgroup none rw,cpuset,cpu,cpuacct,memory,pids
+";
+        let at = "/sys/fs/cgroup/all/jobs";
+        assert_eq!(
+            seen(together, "1:cpuset,cpu,cpuacct,memory,pids:/jobs\n"),
+            v1(at, at, Some(at))
+        );
+        // With a name of its own besides.
+        let named = together.replace("rw,cpuset,cpu,cpuacct,memory,pids", "rw,memory,pids,name=jobs");
+        assert_eq!(seen(&named, "7:memory,pids,name=jobs:/jobs\n"), v1(at, at, None));
+        // A hierarchy that only has a controller's word for its name has no controllers.
+        let words = "26 25 0:24 / /x rw - cgroup none rw,name=memory\n27 25 0:25 / /y rw - cgroup none rw,name=pids\n";
+        assert_eq!(seen(words, "2:name=memory:/\n1:name=pids:/\n"), None);
+    }
+
+    #[test]
+    fn this_machines_own_texts_are_understood() {
+        // The kernel, not we, wrote them: whatever is found has to be there, with its controller's files.
+        let read = |at: &str| std::fs::read_to_string(at).unwrap();
+        match seen(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup")) {
+            Some(Seen::V1(Whereabouts::V1 { memory, pids, cpu })) => {
+                assert!(memory.join("memory.limit_in_bytes").exists(), "{memory:?}");
+                assert!(pids.join("tasks").exists(), "{pids:?}");
+                assert!(cpu.is_none_or(|cpu| cpu.join("cpuacct.usage").exists()));
+            }
+            Some(Seen::V2 { own, top }) => {
+                assert!(
+                    own.join("cgroup.procs").exists() && own.starts_with(top),
+                    "{own:?}"
+                );
+            }
+            other => callgate_testing::not_run("cgroups", &format!("none is mounted here: {other:?}")),
+        }
     }
 }
