@@ -12,6 +12,7 @@
 //! - [`lock`]: from when the policy is in force;
 //! - [`lifetime`]: time limits, killed supervisors, what is left behind;
 //! - [`limits`]: what a run may use, how it is told that it used it up, and what it is without a cgroup;
+//! - [`inherited`]: limits that callgate was started with;
 //! - [`abuse`]: hostile programs, each with its safe outcome, at every tier ([`places`]);
 //! - [`leaks`]: many runs in a row and side by side leave nothing, and what a killed one left is swept;
 //! - [`leftovers`]: what an earlier run left is in nobody's way;
@@ -23,6 +24,7 @@
 mod abuse;
 mod contents;
 mod explain;
+mod inherited;
 mod inputs;
 mod landlock;
 pub mod leaks;

@@ -98,7 +98,7 @@ fn cases() -> Vec<Case> {
         case(
             libc::SYS_prlimit64,
             &[(1, libc::RLIMIT_CORE)],
-            &["prlimit: EPERM"],
+            &["prlimit(RLIMIT_CORE): 1: EPERM", "outer sandbox"],
         ),
         case(
             libc::SYS_prctl,

@@ -43,6 +43,7 @@ mod files;
 mod filtering;
 mod ground;
 mod host;
+mod inherited;
 mod ipc;
 mod kernel;
 mod lacks;

@@ -3,6 +3,9 @@
 use std::time::Duration;
 
 use callgate_launch::Step;
+use nix::sys::resource::Resource;
+
+use crate::inherited::at_most;
 
 /// What a run may use. Where a [cgroup](crate::Outcome::layers) can be had, memory, CPU time and processes
 /// are counted over all processes of the run together; elsewhere memory and CPU time are limits of each
@@ -51,11 +54,11 @@ impl Limits {
     pub(crate) fn steps(&self, in_cgroup: bool, pids: Option<u64>) -> Vec<Step> {
         let mut limits = vec![
             // No core dumps: 0 would still dump into a program's pipe (/proc/sys/kernel/core_pattern); 1
-            // is the kernel's word for neither (fs/coredump.c).
-            (libc::RLIMIT_CORE, 1),
+            // is the kernel's word for neither (fs/coredump.c). Who is held to 0 is told of it.
+            (libc::RLIMIT_CORE, at_most(Resource::RLIMIT_CORE, 1)),
             (libc::RLIMIT_NOFILE, self.files),
             (libc::RLIMIT_FSIZE, self.file_size),
-            (libc::RLIMIT_MEMLOCK, 64 << 10),
+            (libc::RLIMIT_MEMLOCK, at_most(Resource::RLIMIT_MEMLOCK, 64 << 10)),
             (libc::RLIMIT_MSGQUEUE, 0),
         ];
         limits.extend(pids.map(|pids| (libc::RLIMIT_NPROC, pids)));

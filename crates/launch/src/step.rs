@@ -197,7 +197,17 @@ impl Step {
             Self::Unshare(_) => "unshare",
             Self::NewSession => "setsid",
             Self::Umask(_) => "umask",
-            Self::Limit { .. } => "prlimit",
+            Self::Limit { resource, .. } => match *resource {
+                libc::RLIMIT_CORE => "prlimit(RLIMIT_CORE)",
+                libc::RLIMIT_CPU => "prlimit(RLIMIT_CPU)",
+                libc::RLIMIT_DATA => "prlimit(RLIMIT_DATA)",
+                libc::RLIMIT_FSIZE => "prlimit(RLIMIT_FSIZE)",
+                libc::RLIMIT_MEMLOCK => "prlimit(RLIMIT_MEMLOCK)",
+                libc::RLIMIT_MSGQUEUE => "prlimit(RLIMIT_MSGQUEUE)",
+                libc::RLIMIT_NOFILE => "prlimit(RLIMIT_NOFILE)",
+                libc::RLIMIT_NPROC => "prlimit(RLIMIT_NPROC)",
+                _ => "prlimit",
+            },
             Self::DieWithParent => "prctl(PR_SET_PDEATHSIG)",
             Self::NoGroups => "setgroups",
             Self::Gid(_) => "setresgid",
@@ -251,6 +261,7 @@ impl Step {
             | Self::LandlockAllow { path, .. }
             | Self::JoinCgroup { path, .. }
             | Self::PivotRoot { new: path, .. } => Some(text(path)),
+            Self::Limit { hard, .. } => Some(hard.to_string()),
             Self::Gid(id) | Self::Uid(id) => Some(id.to_string()),
             Self::RemoveIpc { id, .. } => Some(id.to_string()),
             Self::Hostname(name) => Some(text(name)),

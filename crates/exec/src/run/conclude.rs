@@ -7,6 +7,7 @@ use super::streams::{Captures, finish};
 use crate::attend::Attended;
 use crate::cgroup::{Absent, Cgroup};
 use crate::host;
+use crate::inherited::of_core_dumps;
 use crate::lacks::{lacks, limits_said};
 use crate::landlock;
 use crate::network::opened;
@@ -53,6 +54,7 @@ impl Course<'_> {
             outcome.notes.push(opened(scoped));
         }
         outcome.notes.extend(self.notes.iter().cloned());
+        outcome.notes.extend(of_core_dumps());
         if self.landlock.is_none() {
             outcome.missing.push("landlock: this kernel has none".to_owned());
         }

@@ -3,6 +3,7 @@
 use callgate_launch::Failure;
 use nix::errno::Errno;
 
+use crate::inherited;
 use crate::outcome::SetUpFailure;
 
 /// A failed step as the user should see it.
@@ -12,10 +13,12 @@ pub(crate) fn explain(failure: &Failure) -> SetUpFailure {
         Some(subject) => format!("{subject}: {errno}"),
         None => errno.to_string(),
     };
+    let asked = failure.subject.as_ref().and_then(|subject| subject.parse().ok());
+    let limit = asked.and_then(|asked| inherited::advice(failure.step, asked));
     SetUpFailure {
         step: failure.step.to_owned(),
         error,
-        advice: advice(failure.step, errno),
+        advice: limit.or_else(|| advice(failure.step, errno)),
     }
 }
 
