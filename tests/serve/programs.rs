@@ -1,5 +1,11 @@
 //! What dify-sandbox's own integration tests run (tests/integration_tests at a94a466), in our words: each ends
-//! at least as well here.
+//! at least as well here. Here Python without a network;
+//!
+//! - [`javascript`]: Node.js;
+//! - [`network`]: `requests` and `httpx`, to a server on this machine, and through the proxy of the configuration.
+
+mod javascript;
+mod network;
 
 use std::sync::OnceLock;
 
@@ -15,7 +21,7 @@ fn interpreter() -> &'static str {
     FOUND.get_or_init(|| {
         let dir = scratch();
         let script = dir.path().join("needs.py");
-        let text = "# /// script\n# dependencies = [\"jinja2\", \"numpy\", \"pandas\", \"tzdata\"]\n# ///\nprint('made')\n";
+        let text = "# /// script\n# dependencies = [\"httpx\", \"jinja2\", \"numpy\", \"pandas\", \"requests\", \"tzdata\"]\n# ///\nprint('made')\n";
         std::fs::write(&script, text).unwrap();
         let trace = dir.path().join("trace.json");
         expect(0, callgate(["dig", "-o"]).arg(&trace).arg(&script));
@@ -36,9 +42,20 @@ fn server(variables: &[(&str, &str)]) -> Option<Server> {
     Some(setup.ready())
 }
 
+/// The data of a run with more fields than the code.
+fn data(server: &Server, code: &str, more: &Value) -> Value {
+    let (status, answer) = server.ask(code, more);
+    assert_eq!((status, &answer["code"]), (200, &json!(0)), "{answer:#}");
+    answer["data"].clone()
+}
+
 /// The output of a program that ends well.
 fn output(server: &Server, code: &str) -> String {
-    let data = server.run(code);
+    ended_well(&server.run(code))
+}
+
+/// The output of a run that ended well.
+fn ended_well(data: &Value) -> String {
     assert_eq!(
         (&data["exit_code"], &data["error"], &data["stderr"]),
         (&json!(0), &json!(""), &json!("")),
@@ -66,13 +83,12 @@ given = json.loads(b64decode('eyJyb3dzIjogWzEsIDIsIDM5XSwgIm5hbWUiOiAid29ybGQifQ
 print('<<RESULT>>' + json.dumps(main(**given), indent=4) + '<<RESULT>>')
 ";
 
-/// 24 words with some empty ones, five times over, each made 3,000 characters long.
+/// A long result as JSON: as many texts, and as long ones, as theirs has.
 const LARGE: &str = "
-import json
-words = ['apple', '', 'cherry', 'date', '', 'fig', 'grape', 'honeydew', 'kiwi', '', 'mango', 'nectarine', 'orange',
-         'papaya', 'quince', 'raspberry', 'strawberry', 'tangerine', 'ugli fruit', 'vanilla bean', 'watermelon',
-         'xigua', 'yellow passionfruit', 'zucchini']
-made = [(word * 600)[:3000] for _ in range(5) for word in words]
+import base64, json
+text = base64.b64encode(bytes(range(256)) * 9).decode()
+lengths = [0] * 3 + [1800] + [2400] * 2 + [3000] * 18
+made = [text[:length] for length in lengths * 5]
 print('<<RESULT>>', json.dumps({'result': made}, indent=4), '<<RESULT>>', sep='\\n')
 ";
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::remains::{Watched, everywhere};
+use super::remains::{Watched, everywhere, parent};
 use crate::exec::interpreter;
 use crate::serve::server::{KEY, Server, eventually};
 use crate::support::{CALLGATE, available, root, said, scratch, tool};
@@ -13,13 +13,6 @@ use crate::support::{CALLGATE, available, root, said, scratch, tool};
 fn kill(pid: i32) {
     let killed = Command::new("kill").args(["-9", &pid.to_string()]).status();
     assert!(killed.unwrap().success());
-}
-
-/// The process's parent.
-fn parent(pid: i32) -> Option<i32> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
-    line.trim().parse().ok()
 }
 
 #[test]

@@ -125,7 +125,7 @@ impl Watched {
     }
 
     /// Nothing runs.
-    fn idle(&self, after: &str) {
+    pub fn idle(&self, after: &str) {
         eventually(&format!("no thread of a run after {after}"), || {
             !threads(self.server.pid()).iter().any(|name| name == "run")
         });
@@ -224,6 +224,13 @@ impl Watched {
             .unwrap();
         line.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap() << 10
     }
+}
+
+/// The process's parent.
+pub fn parent(pid: i32) -> Option<i32> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
+    line.trim().parse().ok()
 }
 
 /// What a process has open.

@@ -1,0 +1,174 @@
+//! The memory of a server, and of all that it has started, over many requests of every kind.
+//!
+//! The suite sees some hundreds of them. By hand, as many as are wanted (100,000 take a quarter of an hour on 2 cores):
+//!
+//!     CALLGATE_LOAD_REQUESTS=100000 cargo test --release --locked -p callgate --test e2e endurance -- --nocapture
+
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use super::remains::{Watched, Where, parent};
+use crate::serve::server::Server;
+use crate::support::{available, root};
+
+/// How many requests the suite makes.
+const SHORT: usize = 500;
+
+/// How many come before the first look: allocators, caches and pools have what they keep by then.
+const WARM_UP: usize = 300;
+
+/// How many there are between two looks.
+const BETWEEN: usize = 10_000;
+
+/// Clients at once.
+const CLIENTS: usize = 4;
+
+/// How much more memory there may be at the end, in KiB: of the server itself, and of its children together. Over
+/// 100,000 requests that is 84 bytes for each.
+const GROWTH: u64 = 8 << 10;
+
+/// What is seen at one moment, when nothing runs. Memory in KiB.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    /// The server's resident memory.
+    rss: u64,
+    /// The same with what it shares divided among those that share it.
+    pss: u64,
+    /// Of all its descendants, likewise.
+    children_pss: u64,
+    children: usize,
+    descriptors: usize,
+}
+
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "server RSS {} KiB, PSS {} KiB, {} descriptors; {} children with PSS {} KiB",
+            self.rss, self.pss, self.descriptors, self.children, self.children_pss
+        )
+    }
+}
+
+impl Seen {
+    fn now(watched: &Watched) -> Self {
+        watched.idle("the load");
+        let server = watched.server.pid();
+        let children = descendants(server);
+        let (rss, pss) = memory(server);
+        Self {
+            rss,
+            pss,
+            children_pss: children.iter().map(|pid| memory(*pid).1).sum(),
+            children: children.len(),
+            descriptors: std::fs::read_dir(format!("/proc/{server}/fd")).unwrap().count(),
+        }
+    }
+}
+
+/// Resident and proportional memory in KiB; none of a process that has ended.
+fn memory(pid: i32) -> (u64, u64) {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let field = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+        number.unwrap_or(0)
+    };
+    (field("Rss:"), field("Pss:"))
+}
+
+/// The children of a process, their children, and so on.
+fn descendants(of: i32) -> Vec<i32> {
+    let all: Vec<(i32, i32)> = std::fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter_map(|pid| Some((pid, parent(pid)?)))
+        .collect();
+    let mut found = vec![of];
+    let mut seen = 0;
+    while let Some(next) = found.get(seen).copied() {
+        found.extend(
+            all.iter()
+                .filter(|(_, parent)| *parent == next)
+                .map(|(pid, _)| *pid),
+        );
+        seen += 1;
+    }
+    found.split_off(1)
+}
+
+/// One request of every kind in turn, most of them small; each is answered as it should be.
+fn ask(watched: &Watched, number: usize) {
+    let (code, exit_code, length) = match number % 50 {
+        3 => ("import os\nos.chroot('/')".to_owned(), -1, 0),
+        13 => ("def f(n):\n    return 1 / n\nf(0)".to_owned(), 255, 0),
+        23 => ("print('x' * 300_000)".to_owned(), 0, 300_001),
+        33 => (
+            "open('/tmp/f', 'wb').write(b'x' * 1_000_000)\nimport decimal".to_owned(),
+            0,
+            0,
+        ),
+        // A client that goes away.
+        43 => return drop(watched.server.connect(&Server::request("while True: pass"))),
+        _ => (format!("print({number})"), 0, number.to_string().len() + 1),
+    };
+    let data = watched.run(&code);
+    assert_eq!(data["exit_code"], exit_code, "{code}: {data:#}");
+    assert_eq!(data["stdout"].as_str().unwrap().len(), length, "{code}");
+}
+
+/// Makes so many requests by several clients.
+fn load(watched: &Watched, requests: usize) {
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= requests {
+                        break;
+                    }
+                    ask(watched, number);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn memory_stays_what_it_was_over_many_requests() {
+    if !available("root", root()) {
+        return;
+    }
+    let requests = match std::env::var("CALLGATE_LOAD_REQUESTS") {
+        Ok(given) => given.parse().expect("CALLGATE_LOAD_REQUESTS: expected a number"),
+        Err(_) => SHORT,
+    };
+    let watched = Watched::start(Where::Host, &[], &[("MAX_WORKERS", "4")]);
+    load(&watched, WARM_UP);
+    let begun = Instant::now();
+    let first = Seen::now(&watched);
+    eprintln!("at the start: {first}");
+    let mut last = first;
+    let mut made = 0;
+    while made < requests {
+        let more = BETWEEN.min(requests - made);
+        load(&watched, more);
+        made += more;
+        last = Seen::now(&watched);
+        eprintln!("after {made} requests, {} s: {last}", begun.elapsed().as_secs());
+    }
+    for (what, before, after) in [
+        ("resident memory of the server", first.rss, last.rss),
+        ("memory of its children", first.children_pss, last.children_pss),
+    ] {
+        let grown = after.saturating_sub(before);
+        assert!(
+            grown <= GROWTH,
+            "over {requests} requests the {what} grew by {grown} KiB, from {before} to {after}: more than {GROWTH}"
+        );
+    }
+    watched.holds("many requests");
+}
