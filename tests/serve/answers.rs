@@ -305,6 +305,15 @@ fn packages_are_listed_and_looked_at_again() {
         (400, true),
         "{text}"
     );
+    for query in ["", "?language=", "?language=python3&language=python3"] {
+        let (status, text) = server.get(&format!("/v1/sandbox/dependencies{query}"));
+        let answer: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{query}: {text}"));
+        assert_eq!(
+            (status, &answer["code"]),
+            (400, &json!(-400)),
+            "{query}: {answer}"
+        );
+    }
 }
 
 #[test]

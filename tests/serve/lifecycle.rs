@@ -1,6 +1,8 @@
 //! Readiness, counters, the log, and the end.
 
 use std::io::Read;
+use std::path::Path;
+use std::process::Command;
 use std::time::Instant;
 
 use serde_json::{Value, json};
@@ -37,6 +39,36 @@ fn a_server_that_can_run_nothing_does_not_start() {
         "{}",
         said_of(&output)
     );
+}
+
+#[test]
+fn until_it_is_ready_health_says_so_and_no_run_is_taken() {
+    if !available("root", root()) {
+        return;
+    }
+    let dir = scratch();
+    std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let venv = dir.path().join("slow");
+    let made = ["-m", "venv", "--without-pip"];
+    expect(0, Command::new("/usr/bin/python3").args(made).arg(&venv));
+    let python = venv.join("bin/python");
+    let asked = ["-c", "import sysconfig; print(sysconfig.get_path('purelib'))"];
+    let packages = expect(0, Command::new(&python).args(asked)).stdout;
+    let module = Path::new(String::from_utf8_lossy(&packages).trim()).join("takes_a_while.py");
+    std::fs::write(module, "import time\ntime.sleep(4)\n").unwrap();
+    let flags = ["--python", python.to_str().unwrap(), "--tier", "full"];
+    let server = Setup::new(&[&flags[..], &["--preimport", "takes_a_while"]].concat()).listening();
+    assert_eq!(server.get("/health"), (503, "\"starting\"".to_owned()));
+    let (status, answer) = server.ask("print(1)", &json!({}));
+    assert_eq!(
+        (status, answer),
+        (
+            503,
+            json!({"code": -503, "message": "the server is starting", "data": null})
+        )
+    );
+    eventually("ready", || server.get("/health") == (200, "\"ok\"".to_owned()));
+    assert_eq!(server.run("print(1)")["stdout"], "1\n");
 }
 
 #[test]

@@ -122,12 +122,17 @@ fn a_port_that_is_taken_is_told() {
 #[test]
 fn allowed_calls_add_to_the_policy_or_take_its_place() {
     let code = "import os\nos.sched_setaffinity(0, [0])\nprint('pinned')";
+    // By its number here, and by its name.
+    let number = libc::SYS_sched_setaffinity;
     let adding = Setup::new(&[])
-        .env("ALLOWED_SYSCALLS", "sched_setaffinity,9999")
+        .env("ALLOWED_SYSCALLS", &format!("{number},9999,mount"))
         .ready();
     assert_eq!(adding.run(code)["stdout"], "pinned\n");
     assert!(
-        warned(&adding, &["adds to the policy python: sched_setaffinity"]),
+        warned(
+            &adding,
+            &["adds to the policy python: ", "sched_setaffinity", "mount"]
+        ),
         "{:#?}",
         adding.log()
     );
@@ -135,7 +140,7 @@ fn allowed_calls_add_to_the_policy_or_take_its_place() {
     let refused = adding.run("import os\nos.chroot('/')");
     assert_eq!(
         refused["violation"]["remedy"]["dify"],
-        "allowed_syscalls: [sched_setaffinity, 9999, chroot]"
+        format!("allowed_syscalls: [{number}, 9999, mount, chroot]")
     );
 
     let (_dir, path) = config(
@@ -169,6 +174,15 @@ fn a_policy_can_be_named_where_calls_are_listed() {
         warned(&server, &["adds what the policy", "more.json"]),
         "{:#?}",
         server.log()
+    );
+    drop(server);
+    // Or it is all that there is: here nothing but that call, and the interpreter does not even end.
+    let mut alone = callgate(["serve", "--listen", "127.0.0.1:0", "--replace-allowed"]);
+    let output = expect(125, alone.env("ALLOWED_SYSCALLS", path.to_str().unwrap()));
+    let told = said(&output);
+    assert!(
+        told.contains("takes the place of the policy python") && told.contains("no code can be run here"),
+        "{told}"
     );
 }
 

@@ -6,7 +6,8 @@
 //! - a *run* is one of [`callgate_exec`]: root, filter, limits and tier are the same as with `callgate exec`.
 //!   It ends when its client goes away, and its place is free when nothing of it is left;
 //! - a run is *warm* when it is a fork of a template ([`callgate_exec::Template`]) that has its modules imported: one
-//!   template for each network. Else, and where the tier has no templates, it is a new interpreter;
+//!   template for each network. Else it is *cold*, a new interpreter: where the tier has no templates, for JavaScript,
+//!   and to diagnose;
 //! - the *preload* of a request runs where its code runs: in the sandbox, under the filter, before the code. No
 //!   byte that a client sends is evaluated anywhere else.
 //!
@@ -27,8 +28,8 @@
 //! With `Accept: text/event-stream` a run is answered with server-sent events: `stdout` and `stderr` with a JSON
 //! string each, as the output comes, and `end` with the whole answer.
 //!
-//! Limits: HTTP/1.1 without TLS, which a reverse proxy adds; JavaScript has a new Node.js for each run. Clients are told of nothing
-//! but their own run, but all have the same key.
+//! Limits: HTTP/1.1 without TLS, which a reverse proxy adds. Clients are told of nothing but their own run, but all
+//! have the same key.
 
 mod answer;
 mod api;

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::remains::{Watched, everywhere, parent};
+use super::remains::{Watched, descendants, everywhere, parent};
 use crate::exec::interpreter;
-use crate::serve::server::{KEY, Server, eventually};
+use crate::serve::server::{KEY, Server, Setup, eventually};
 use crate::support::{CALLGATE, available, root, said, scratch, tool};
 
 fn kill(pid: i32) {
@@ -87,6 +87,35 @@ fn what_a_server_has_at_rest_may_be_killed_and_the_next_is_served() {
         }
         watched.holds("all of them at once");
     }
+}
+
+#[test]
+fn a_server_that_is_the_first_process_waits_for_what_is_killed() {
+    if !available("root", root().and_then(|()| tool("unshare"))) {
+        return;
+    }
+    // As in a container without an init.
+    let first = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
+    let server = Setup::through(&first, &["--python", "/usr/bin/python3"]).ready();
+    let within = descendants(server.pid());
+    let serving = within[0];
+    assert_eq!(parent(serving), Some(server.pid()));
+    for _ in 0..2 {
+        // Those at rest, and then those of a run.
+        for pid in descendants(serving) {
+            let _ = Command::new("kill")
+                .args(["-9", &pid.to_string()])
+                .output()
+                .unwrap();
+        }
+        assert_eq!(server.run("print(6 * 7)")["stdout"], "42\n");
+        drop(server.connect(&Server::request("while True: pass")));
+    }
+    let zombie = |pid: &i32| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        status.contains("\nState:\tZ")
+    };
+    eventually("no zombie is left", || !descendants(serving).iter().any(zombie));
 }
 
 #[test]
@@ -178,6 +207,32 @@ fn a_full_disk_under_the_roots_ends_the_start_with_what_failed() {
         "{}",
         said(&output)
     );
+}
+
+#[test]
+fn a_disk_that_is_full_is_told_to_the_code_and_the_next_is_served() {
+    if !available("root", root().and_then(|()| tool("unshare"))) {
+        return;
+    }
+    let fill = "import os\nwith open('/tmp/f', 'wb', 0) as f:\n    while True: f.write(b'x' * 65536)";
+    for tier in ["full", "container"] {
+        let dir = scratch();
+        // At tier container /tmp is a directory below the cache, beside the root's files; at tier full it is in memory.
+        let small = "mount -t tmpfs -o size=256M,mode=755 tmpfs \"$XDG_CACHE_HOME\" && exec \"$@\"";
+        let through = ["unshare", "--mount", "sh", "-ec", small, "sh"];
+        let flags = ["--python", "/usr/bin/python3", "--tier", tier, "--tmp-size", "8M"];
+        let server = Setup::through(&through, &flags)
+            .env("XDG_CACHE_HOME", dir.path().to_str().unwrap())
+            .env("WORKER_TIMEOUT", "30")
+            .ready();
+        let data = server.run(fill);
+        let told = data["stderr"].as_str().unwrap();
+        assert!(told.contains("No space left on device"), "{tier}: {data:#}");
+        assert_eq!(data["exit_code"], 255, "{tier}: {data:#}");
+        let next = "import os\nopen('/tmp/f', 'wb').write(b'x' * 1_000_000)\nprint(os.listdir('/tmp'))";
+        let next = server.run(next);
+        assert_eq!(next["stdout"], "['f']\n", "{tier}: {next:#}");
+    }
 }
 
 #[test]

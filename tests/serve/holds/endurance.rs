@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use super::remains::{Watched, Where, parent};
+use super::remains::{Watched, Where, descendants};
 use crate::serve::server::Server;
 use crate::support::{available, root};
 
@@ -76,27 +76,6 @@ fn memory(pid: i32) -> (u64, u64) {
         number.unwrap_or(0)
     };
     (field("Rss:"), field("Pss:"))
-}
-
-/// The children of a process, their children, and so on.
-fn descendants(of: i32) -> Vec<i32> {
-    let all: Vec<(i32, i32)> = std::fs::read_dir("/proc")
-        .unwrap()
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter_map(|pid| Some((pid, parent(pid)?)))
-        .collect();
-    let mut found = vec![of];
-    let mut seen = 0;
-    while let Some(next) = found.get(seen).copied() {
-        found.extend(
-            all.iter()
-                .filter(|(_, parent)| *parent == next)
-                .map(|(pid, _)| *pid),
-        );
-        seen += 1;
-    }
-    found.split_off(1)
 }
 
 /// One request of every kind in turn, most of them small; each is answered as it should be.

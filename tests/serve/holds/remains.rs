@@ -233,6 +233,27 @@ pub fn parent(pid: i32) -> Option<i32> {
     line.trim().parse().ok()
 }
 
+/// The children of a process, their children, and so on.
+pub fn descendants(of: i32) -> Vec<i32> {
+    let all: Vec<(i32, i32)> = std::fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter_map(|pid| Some((pid, parent(pid)?)))
+        .collect();
+    let mut found = vec![of];
+    let mut seen = 0;
+    while let Some(next) = found.get(seen).copied() {
+        found.extend(
+            all.iter()
+                .filter(|(_, parent)| *parent == next)
+                .map(|(pid, _)| *pid),
+        );
+        seen += 1;
+    }
+    found.split_off(1)
+}
+
 /// What a process has open.
 fn descriptors(pid: i32) -> Vec<String> {
     let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
