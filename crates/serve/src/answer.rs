@@ -14,32 +14,32 @@ pub(crate) struct Envelope<T> {
     data: Option<T>,
 }
 
+impl<T> From<Result<T, Refusal>> for Envelope<T> {
+    fn from(answer: Result<T, Refusal>) -> Self {
+        match answer {
+            Ok(data) => Self {
+                code: 0,
+                message: "success".to_owned(),
+                data: Some(data),
+            },
+            Err(refusal) => Self {
+                code: refusal.code,
+                message: refusal.message,
+                data: None,
+            },
+        }
+    }
+}
+
 /// Data.
 pub(crate) fn success<T: Serialize>(data: T) -> Response {
-    Json(Envelope {
-        code: 0,
-        message: "success".to_owned(),
-        data: Some(data),
-    })
-    .into_response()
+    Json(Envelope::from(Ok(data))).into_response()
 }
 
 /// The whole answer as text, without a status.
 pub(crate) fn text<T: Serialize>(answer: Result<T, Refusal>) -> String {
-    let envelope = match answer {
-        Ok(data) => Envelope {
-            code: 0,
-            message: "success".to_owned(),
-            data: Some(data),
-        },
-        Err(refusal) => Envelope {
-            code: refusal.code,
-            message: refusal.message,
-            data: None,
-        },
-    };
     // Only maps with keys that are no strings can't be written, and there are none in what is answered.
-    serde_json::to_string(&envelope).unwrap_or_default()
+    serde_json::to_string(&Envelope::from(answer)).unwrap_or_default()
 }
 
 /// What is not done, and why: the HTTP status, the code in the body, the message.
@@ -96,12 +96,7 @@ impl Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let body = Envelope::<()> {
-            code: self.code,
-            message: self.message,
-            data: None,
-        };
-        (self.status, Json(body)).into_response()
+        (self.status, Json(Envelope::<()>::from(Err(self)))).into_response()
     }
 }
 

@@ -53,6 +53,17 @@ pub(crate) struct Job {
 }
 
 impl Job {
+    /// A Python program of the server's own, which is run as any client's.
+    pub(crate) fn of_the_server(code: &str) -> Self {
+        Self {
+            language: Language::Python3,
+            code: code.to_owned(),
+            preload: None,
+            network: false,
+            learn: false,
+        }
+    }
+
     /// A hash by which the same code is known again, in the log: SHA-256, the first 16 bytes in hexadecimal.
     pub(crate) fn digest(&self) -> String {
         let digest = Sha256::digest(self.code.as_bytes());

@@ -38,8 +38,10 @@ pub(crate) struct Client {
 pub(crate) enum NotRun {
     /// The server stops.
     Stopping,
-    /// No thread could be had for it, or it was lost.
+    /// No thread could be had for it.
     NoThread,
+    /// Its thread ended without a word.
+    Lost,
 }
 
 impl Runner {
@@ -71,7 +73,7 @@ impl Runner {
             error!(%error, "no thread for a run");
             return Err(NotRun::NoThread);
         }
-        let done = told.await.map_err(|_| NotRun::NoThread);
+        let done = told.await.map_err(|_| NotRun::Lost);
         guard.disarm();
         done
     }

@@ -16,7 +16,7 @@ use crate::Settings;
 use crate::app::{App, Phase};
 use crate::engine::Engine;
 use crate::gate::Gate;
-use crate::job::{Job, Language};
+use crate::job::Job;
 use crate::metrics::Metrics;
 use crate::runner::Runner;
 use crate::{api, descriptors, listener};
@@ -161,14 +161,7 @@ fn prepared(engine: &Engine) -> Result<(), SetUpFailure> {
 
 /// Runs a program that does nothing: where that fails, every run would. Returns its tier.
 fn trial(engine: &Engine) -> Result<Option<Tier>, SetUpFailure> {
-    let job = Job {
-        language: Language::Python3,
-        code: "pass".to_owned(),
-        preload: None,
-        network: false,
-        learn: false,
-    };
-    let outcome = engine.run(&job, None, |_| {});
+    let outcome = engine.run(&Job::of_the_server("pass"), None, |_| {});
     let failed = |error: String| SetUpFailure {
         step: "the first run".to_owned(),
         error,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Query, Request, State};
+use axum::extract::{RawQuery, Request, State};
 use axum::response::Response;
 use callgate_exec::Status;
 use serde::{Deserialize, Serialize};
@@ -44,6 +44,11 @@ pub(crate) struct Asked {
     language: Option<String>,
 }
 
+fn in_query(query: Option<&str>) -> Result<Asked, Refusal> {
+    serde_urlencoded::from_str(query.unwrap_or_default())
+        .map_err(|error| Refusal::bad_request(error.to_string()))
+}
+
 /// Python is the only language whose packages are listed, as with dify-sandbox.
 fn python(asked: Asked) -> Result<(), Refusal> {
     match asked.language.as_deref() {
@@ -56,9 +61,9 @@ fn python(asked: Asked) -> Result<(), Refusal> {
 /// What is there, as it was last looked at.
 pub(crate) async fn list(
     State(app): State<Arc<App>>,
-    Query(asked): Query<Asked>,
+    RawQuery(query): RawQuery,
 ) -> Result<Response, Refusal> {
-    python(asked)?;
+    python(in_query(query.as_deref())?)?;
     let known = app.dependencies.lock().await.clone();
     let dependencies = match known {
         Some(known) => known,
@@ -70,9 +75,9 @@ pub(crate) async fn list(
 /// Looks again and says what is there.
 pub(crate) async fn refresh(
     State(app): State<Arc<App>>,
-    Query(asked): Query<Asked>,
+    RawQuery(query): RawQuery,
 ) -> Result<Response, Refusal> {
-    python(asked)?;
+    python(in_query(query.as_deref())?)?;
     renew(&app).await?;
     let dependencies = look(&app).await?;
     Ok(success(Listed { dependencies }))
@@ -80,11 +85,8 @@ pub(crate) async fn refresh(
 
 /// Looks again at the interpreter and its packages; later runs see what has changed. Installs nothing.
 pub(crate) async fn update(State(app): State<Arc<App>>, request: Request) -> Result<Response, Refusal> {
-    let in_query = request.uri().query().map(str::to_owned);
-    let asked = match in_query {
-        Some(query) => {
-            serde_urlencoded::from_str(&query).map_err(|error| Refusal::bad_request(error.to_string()))?
-        }
+    let asked = match request.uri().query() {
+        Some(query) => in_query(Some(query))?,
         None => body::parsed(request, &app).await?,
     };
     python(asked)?;
@@ -108,13 +110,7 @@ async fn renew(app: &Arc<App>) -> Result<(), Refusal> {
 
 async fn look(app: &Arc<App>) -> Result<Vec<Dependency>, Refusal> {
     let ticket = admitted(app)?;
-    let job = Job {
-        language: Language::Python3,
-        code: LISTING.to_owned(),
-        preload: None,
-        network: false,
-        learn: false,
-    };
+    let job = Job::of_the_server(LISTING);
     let client = Client {
         peer: "the server itself".to_owned(),
         ..Client::default()

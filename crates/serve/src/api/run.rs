@@ -91,6 +91,7 @@ pub(crate) fn not_run(why: NotRun) -> Refusal {
     match why {
         NotRun::Stopping => Refusal::unavailable("the server is stopping"),
         NotRun::NoThread => Refusal::told(-500, "nothing ran: the server has no thread for it"),
+        NotRun::Lost => Refusal::told(-500, "it is not known how it ended: the server's log says more"),
     }
 }
 

@@ -11,7 +11,7 @@ pub(super) const NO_PIP: &str =
     "callgate installs nothing: packages are those of the interpreter's environment";
 
 /// The keys that can be given, `.` between a key and its map's.
-const KNOWN: [&str; 19] = [
+const KNOWN: [&str; 18] = [
     "app.port",
     "app.debug",
     "app.key",
@@ -30,8 +30,10 @@ const KNOWN: [&str; 19] = [
     "log_path",
     "python_pip_mirror_url",
     "python_deps_update_interval",
-    "app",
 ];
+
+/// The keys that have others below them.
+const MAPS: [&str; 2] = ["app", "proxy"];
 
 /// The known ones that have no effect here, and why.
 const UNUSED: [(&str, &str); 3] = [
@@ -73,7 +75,7 @@ pub(super) fn read(read: &mut Read, text: &str, name: &str) -> Result<(), Config
         };
         if value.is_null() {
             // `allowed_syscalls:` with nothing behind it says nothing, as in the file that is shipped.
-            match KNOWN.contains(&key.as_str()) || key == "proxy" {
+            match KNOWN.contains(&setting.key) || MAPS.contains(&setting.key) {
                 true => continue,
                 false => read.warnings.push(setting.unknown()),
             }
@@ -112,6 +114,7 @@ fn take(read: &mut Read, setting: &Setting<'_>) -> Result<(), ConfigError> {
         "proxy.socks5" => config.proxy.socks5 = setting.text()?,
         "proxy.http" => config.proxy.http = setting.text()?,
         "proxy.https" => config.proxy.https = setting.text()?,
+        key if MAPS.contains(&key) => return Err(setting.error("expected keys and values below it")),
         key => match UNUSED.iter().find(|(unused, _)| *unused == key) {
             Some((_, why)) => read
                 .warnings
@@ -127,7 +130,7 @@ fn flat(settings: &Map<String, Value>) -> Vec<(String, &Value)> {
     let mut all = Vec::new();
     for (key, value) in settings {
         match value {
-            Value::Object(inner) if key == "app" || key == "proxy" => {
+            Value::Object(inner) if MAPS.contains(&key.as_str()) => {
                 all.extend(inner.iter().map(|(last, value)| (format!("{key}.{last}"), value)));
             }
             _ => all.push((key.clone(), value)),
@@ -154,12 +157,11 @@ impl Setting<'_> {
     }
 
     fn unknown(&self) -> String {
-        let known: Vec<&str> = KNOWN.into_iter().filter(|key| *key != "app").collect();
         format!(
             "{}: the key {} is not known and has no effect; known are {}",
             self.place(),
             self.key,
-            known.join(", ")
+            KNOWN.join(", ")
         )
     }
 
@@ -283,6 +285,8 @@ mod tests {
             "worker_timeout: 1.5",
             "enable_network: 'yes'",
             "app:\n  key: [1]",
+            "app: 8194",
+            "proxy: http://p",
             "allowed_syscalls: [[1]]",
             "max_workers: 1\nmax_workers: 2",
             "- 1",
