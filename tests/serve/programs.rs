@@ -1,7 +1,7 @@
 //! What dify-sandbox's own integration tests run (tests/integration_tests at a94a466), in our words: each ends
 //! at least as well here. Here Python without a network;
 //!
-//! - [`javascript`]: Node.js;
+//! - [`javascript`]: those for Node.js;
 //! - [`network`]: `requests` and `httpx`, to a server on this machine, and through the proxy of the configuration.
 
 mod javascript;
