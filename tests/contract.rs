@@ -4,4 +4,5 @@ mod codes;
 mod help;
 mod json;
 mod promises;
+mod readme;
 mod terminal;

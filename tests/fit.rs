@@ -5,9 +5,9 @@ mod minimise;
 use std::path::Path;
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::support::{available, callgate, expect, probe, probes, root, said, scratch};
+use crate::support::{self, available, callgate, expect, probe, probes, root, said, scratch};
 
 /// What building the probes' environments needs.
 pub(crate) fn can_install() -> bool {
@@ -256,4 +256,34 @@ fn uv_prepares_the_environment_where_it_is_on_the_path() {
         !again.contains("installing"),
         "the environment was not found again: {again}"
     );
+}
+
+#[test]
+fn fit_prints_its_result_as_json_also_when_the_probe_does_not_fit() {
+    let dir = scratch();
+    let fit = |code: &str, exit: i32| {
+        std::fs::write(dir.path().join("p.py"), code).unwrap();
+        let mut command = callgate(["fit", "--json", "p.py"]);
+        support::json(&expect(exit, command.current_dir(dir.path())))
+    };
+    let fitted = fit("import socket\nsocket.socketpair()\n", 0);
+    assert_eq!(fitted["schema"], "callgate.fit/1");
+    assert_eq!(
+        (&fitted["fits"], &fitted["against"]),
+        (&json!(true), &json!("dify-python"))
+    );
+    assert!(
+        dir.path().join(fitted["policy"].as_str().unwrap()).exists(),
+        "{fitted:#}"
+    );
+    let runs = fitted["runs"].as_array().unwrap();
+    assert_eq!(runs.last().unwrap()["outcome"]["exit_code"], 0);
+    let missing = support::names(&fitted["diff"]["amd64"]["missing"]);
+    assert!(missing.iter().any(|name| name == "socketpair"), "{missing:?}");
+    // It fails already while it is traced: there is a policy of what was seen, and no run under it.
+    let failed = fit("raise SystemExit(3)\n", 1);
+    assert_eq!((&failed["fits"], &failed["runs"]), (&json!(false), &json!([])));
+    for file in ["policy", "trace"] {
+        assert!(dir.path().join(failed[file].as_str().unwrap()).exists(), "{file}");
+    }
 }

@@ -7,22 +7,19 @@ use crate::workbench::{fails, policy, run, word};
 
 #[test]
 fn numbers_converts_names_and_numbers_and_refuses_what_is_neither() {
-    let rows = json(&expect(
-        0,
-        &mut callgate(["policy", "numbers", "--json", "openat", "open"]),
-    ));
+    let numbers = |words: &[&str]| {
+        let mut command = callgate(["policy", "numbers", "--json"]);
+        let mut answer = json(&expect(0, command.args(words)));
+        assert_eq!(answer["schema"], "callgate.numbers/1");
+        answer["calls"].take()
+    };
+    let rows = numbers(&["openat", "open"]);
     assert_eq!(names(&rows), ["openat", "open"]);
     assert_eq!(rows[0]["numbers"], serde_json::json!({"amd64": 257, "arm64": 56}));
     assert_eq!(rows[1]["equivalents"]["arm64"], serde_json::json!(["openat 56"]));
-    let rows = json(&expect(
-        0,
-        &mut callgate(["policy", "numbers", "--json", "0,1", "--arch", "amd64"]),
-    ));
-    assert_eq!(names(&rows), ["read", "write"]);
-    let rows = json(&expect(0, &mut callgate(["policy", "numbers", "--json", "0"])));
-    assert_eq!(names(&rows), ["read", "io_setup"]);
-    let all = json(&expect(0, &mut callgate(["policy", "numbers", "--json"])));
-    assert!(all.as_array().unwrap().len() > 370);
+    assert_eq!(names(&numbers(&["0,1", "--arch", "amd64"])), ["read", "write"]);
+    assert_eq!(names(&numbers(&["0"])), ["read", "io_setup"]);
+    assert!(numbers(&[]).as_array().unwrap().len() > 370);
     assert!(run(0, &["policy", "numbers", "clone3"]).contains("435"));
     assert!(fails(2, &["policy", "numbers", "opennat"]).contains("\"openat\""));
     assert!(fails(2, &["policy", "numbers", "999"]).contains("no call 999"));
@@ -46,9 +43,11 @@ fn explain_tells_what_a_call_does_and_what_every_shipped_policy_does_with_it() {
         0,
         &mut callgate(["policy", "explain", "ptrace", "--json"]),
     ));
-    assert_eq!(found[0]["risk"]["severity"], "error");
-    assert_eq!(found[0]["group"], "inspection");
-    assert_eq!(found[0]["shipped"]["dify-python"]["arm64"], "kill");
+    assert_eq!(found["schema"], "callgate.explained/1");
+    let call = &found["calls"][0];
+    assert_eq!(call["risk"]["severity"], "error");
+    assert_eq!(call["group"], "inspection");
+    assert_eq!(call["shipped"]["dify-python"]["arm64"], "kill");
     assert!(fails(2, &["policy", "explain", "ptrce"]).contains("\"ptrace\""));
     assert!(fails(2, &["policy", "explain", "_llseek"]).contains("amd64 or arm64"));
 }

@@ -21,8 +21,8 @@ pub(crate) use dig::{DigArgs, DigCommand, ImportArgs, MergeArgs, RecordArgs, Sho
 pub(crate) use exec::{ExecArgs, LangArg, LockArg, NetArg};
 pub(crate) use policy::{
     AllowArgs, CombineArgs, DefaultArg, DenyArgs, DiffArgs, DisasmArgs, EditArgs, EmitArgs, ExplainArgs,
-    Format, LintArgs, NewArgs, NumbersArgs, PolicyCommand, PolicyImportArgs, ShowArgs, TranslateArgs,
-    UnknownArg, VerifyArgs,
+    Format, LintArgs, ListArgs, NewArgs, NumbersArgs, PolicyCommand, PolicyImportArgs, ShowArgs,
+    TranslateArgs, UnknownArg, VerifyArgs,
 };
 pub(crate) use serve::{LogForm, Pair, ServeArgs};
 
@@ -130,8 +130,8 @@ pub(crate) struct FitArgs {
     /// Run so many at the same time [default: one for each core]
     #[arg(long, value_name = "N", requires = "minimise", value_parser = at_least_one)]
     pub(crate) jobs: Option<usize>,
-    /// Print the verdicts (callgate.minimised/1) as JSON, and no tables
-    #[arg(long, requires = "minimise")]
+    /// Print the result (callgate.fit/1; with --minimise the verdicts, callgate.minimised/1) as JSON, and no tables
+    #[arg(long)]
     pub(crate) json: bool,
 }
 
@@ -173,6 +173,9 @@ pub(crate) struct RootBuildArgs {
     /// be shared are copied, and a note says how many
     #[arg(long)]
     pub(crate) reflink: bool,
+    /// Print what was built (callgate.built/1) as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) cache: CacheArgs,
 }

@@ -7,7 +7,9 @@ mod making;
 use clap::Subcommand;
 
 pub(crate) use formats::{EmitArgs, Format, PolicyImportArgs};
-pub(crate) use looking::{DiffArgs, DisasmArgs, ExplainArgs, LintArgs, NumbersArgs, ShowArgs, VerifyArgs};
+pub(crate) use looking::{
+    DiffArgs, DisasmArgs, ExplainArgs, LintArgs, ListArgs, NumbersArgs, ShowArgs, VerifyArgs,
+};
 pub(crate) use making::{
     AllowArgs, CombineArgs, DefaultArg, DenyArgs, EditArgs, NewArgs, TranslateArgs, UnknownArg,
 };
@@ -45,7 +47,7 @@ pub(crate) enum PolicyCommand {
     /// Say what a call does, why it is dangerous, and what the shipped policies do with it
     Explain(ExplainArgs),
     /// List the policies that callgate ships
-    List,
+    List(ListArgs),
     /// Print a policy as OCI seccomp JSON
     Show(ShowArgs),
 }

@@ -1,6 +1,7 @@
 //! `callgate fit`: the operator's whole job in one command.
 
 mod minimise;
+mod result;
 
 use std::path::{Path, PathBuf};
 
@@ -65,8 +66,12 @@ pub(crate) fn run(args: &FitArgs) -> Result<u8, Failure> {
         );
         return match args.minimise {
             true => minimise::run(args, &fit, &fitted, &files),
+            false if args.json => result::print(args, &fitted, &against, &files).map(|()| 0),
             false => Ok(0),
         };
+    }
+    if args.json && !args.minimise {
+        result::print(args, &fitted, &against, &files)?;
     }
     if !fitted.trace.outcome.succeeded() {
         let ended = &fitted.trace.outcome;

@@ -13,8 +13,9 @@ mod verify;
 
 use callgate_abi::{Arch, Filter};
 use callgate_policy::{Combination, Policy, shipped};
+use serde_json::json;
 
-use crate::args::{PolicyCommand, ShowArgs};
+use crate::args::{ListArgs, PolicyCommand, ShowArgs};
 use crate::commands::dig::paint;
 use crate::failure::Failure;
 use crate::terminal::{DIM, YELLOW, escape};
@@ -37,23 +38,38 @@ pub(crate) fn run(command: &PolicyCommand) -> Result<u8, Failure> {
         PolicyCommand::Lint(args) => lint::run(args),
         PolicyCommand::Numbers(args) => numbers::run(args),
         PolicyCommand::Explain(args) => explain::run(args),
-        PolicyCommand::List => list(),
+        PolicyCommand::List(args) => list(args),
         PolicyCommand::Show(args) => show(args),
     }
 }
 
-fn list() -> Result<u8, Failure> {
+fn list(args: &ListArgs) -> Result<u8, Failure> {
     let mut table = table::table(&["policy", "default", "amd64", "arm64", "what it is for"]);
+    let mut policies = Vec::new();
     for name in shipped::names() {
         let policy = input::policy(name)?;
-        let allowed = |arch| policy.allowed(arch).len();
+        let [amd64, arm64] = [Arch::X86_64, Arch::Aarch64].map(|arch| policy.allowed(arch).len());
+        let (default, purpose) = (
+            policy.default.to_string(),
+            gist(policy.comment.as_deref().unwrap_or_default()),
+        );
+        policies.push(json!({
+            "name": name,
+            "default": default,
+            "allowed": {"amd64": amd64, "arm64": arm64},
+            "purpose": purpose,
+        }));
         table.add_row([
             table::text(name),
-            table::text(policy.default.to_string()),
-            table::number(allowed(Arch::X86_64)),
-            table::number(allowed(Arch::Aarch64)),
-            table::text(gist(policy.comment.as_deref().unwrap_or_default())),
+            table::text(default),
+            table::number(amd64),
+            table::number(arm64),
+            table::text(purpose),
         ]);
+    }
+    if args.json {
+        output::json(&json!({"schema": "callgate.policies/1", "policies": policies}))?;
+        return Ok(0);
     }
     output::stdout(format!("{table}\n").as_bytes())?;
     output::stdout(paint(&format!("{DIM}amd64, arm64: how many calls it allows{DIM:#}\n")).as_bytes())?;

@@ -7,6 +7,7 @@ use callgate_python::interpreter::Interpreter;
 use callgate_rootfs::{
     BuildError, BuildOptions, Identity, Plan, Report, Wanted, check_directory, check_plan, materialise,
 };
+use serde_json::json;
 
 use crate::args::{NetArg, RootBuildArgs, RootCheckArgs};
 use crate::failure::{CANNOT, Failure};
@@ -57,6 +58,21 @@ pub(crate) fn build(args: &RootBuildArgs) -> Result<u8, Failure> {
         BuildError::Store(error) => Failure::input(error),
         error => Failure::new(CANNOT, error),
     })?;
+    if args.json {
+        return output::json(&json!({
+            "schema": "callgate.built/1",
+            "dir": built.root.dir,
+            "files": built.files,
+            "bytes": built.bytes,
+            "written": built.written,
+            "reflinked": built.reflinked,
+            "linked": built.linked,
+            "stored": built.stored,
+            "removed": built.removed,
+            "notes": built.root.notes,
+        }))
+        .map(|()| 0);
+    }
     for note in &built.root.notes {
         anstream::eprintln!("{DIM}note: {}{DIM:#}", escape(note));
     }

@@ -36,6 +36,13 @@ pub(crate) struct DiffArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// Print the list (callgate.policies/1) as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct ShowArgs {
     /// The policy: a file or a shipped policy's name
     #[arg(value_name = "POLICY")]

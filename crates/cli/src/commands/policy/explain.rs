@@ -2,6 +2,7 @@
 
 use callgate_abi::Arch;
 use callgate_policy::Explanation;
+use serde_json::json;
 
 use super::numbers::asked_for;
 use crate::args::ExplainArgs;
@@ -21,7 +22,7 @@ pub(crate) fn run(args: &ExplainArgs) -> Result<u8, Failure> {
         .map(|name| callgate_policy::explain(name).map_err(Failure::input));
     let found: Vec<Explanation> = found.collect::<Result<_, _>>()?;
     if args.json {
-        output::json(&found)?;
+        output::json(&json!({"schema": "callgate.explained/1", "calls": found}))?;
         return Ok(0);
     }
     let texts: Vec<String> = found.iter().map(render).collect();

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use callgate_abi::{Arch, Syscall};
 use callgate_policy::{UnknownCall, equivalents};
 use serde::Serialize;
+use serde_json::json;
 
 use crate::args::NumbersArgs;
 use crate::failure::Failure;
@@ -38,7 +39,7 @@ pub(crate) fn run(args: &NumbersArgs) -> Result<u8, Failure> {
         }
     }
     if args.json {
-        output::json(&rows)?;
+        output::json(&json!({"schema": "callgate.numbers/1", "calls": rows}))?;
         return Ok(0);
     }
     let mut table = table::table(&["call", "amd64", "arm64", "where it is missing"]);
