@@ -56,9 +56,6 @@ const SHUT: &[&str] = &[
     "msgctl",
     "mq_open",
     "mq_unlink",
-    "add_key",
-    "request_key",
-    "keyctl",
     // Namespaces bring capabilities of their own.
     "unshare",
     "setns",

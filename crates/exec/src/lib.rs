@@ -46,6 +46,7 @@ mod host;
 mod inherited;
 mod ipc;
 mod kernel;
+mod keyrings;
 mod lacks;
 mod landlock;
 mod limits;

@@ -125,6 +125,25 @@ impl Step {
             Self::LandlockEnforce { ruleset } => {
                 one(libc::SYS_landlock_restrict_self, &[number(*ruleset), 0])
             }
+            Self::Seccomp(filter) => {
+                // struct sock_filter, for each instruction, and struct sock_fprog (linux/filter.h).
+                let mut program = Vec::new();
+                for at in &filter.0 {
+                    program.extend(at.code.to_ne_bytes());
+                    program.extend([at.jt, at.jf]);
+                    program.extend(at.k.to_ne_bytes());
+                }
+                let program = memory.put(&program);
+                let length = u16::try_from(filter.0.len()).ok()?.to_ne_bytes();
+                let mut header = [0; 16];
+                header.get_mut(..2)?.copy_from_slice(&length);
+                header.get_mut(8..)?.copy_from_slice(&program.to_ne_bytes());
+                let header = memory.put(&header);
+                one(
+                    libc::SYS_seccomp,
+                    &[libc::SECCOMP_SET_MODE_FILTER.into(), 0, header],
+                )
+            }
             Self::Mount { .. }
             | Self::MountAttributes { .. }
             | Self::Detach(_)
@@ -136,8 +155,7 @@ impl Step {
             | Self::Symlink { .. }
             | Self::Hostname(_)
             | Self::LandlockAllow { .. }
-            | Self::RemoveIpc { .. }
-            | Self::Seccomp(_) => None,
+            | Self::RemoveIpc { .. } => None,
         }
     }
 }

@@ -11,6 +11,7 @@ use super::{Ground, Ready, SetUp, path, text};
 use crate::closed;
 use crate::filtering;
 use crate::kernel;
+use crate::keyrings::no_keyrings;
 use crate::landlock;
 use crate::lock::{Lock, marker_filter};
 use crate::mounted;
@@ -134,6 +135,8 @@ impl SetUp<'_> {
             keep.push(code);
         }
         steps.push(Step::CloseExcept(keep));
+        steps.push(Step::Seccomp(filtering::layer(no_keyrings(), self.filtering)));
+        layers.push("no keyrings (seccomp)".to_owned());
         // After the limits and all else that it refuses.
         if self.tier == Tier::Landlock {
             steps.push(Step::Seccomp(filtering::layer(closed::filter(), self.filtering)));
