@@ -3,6 +3,7 @@
 //! - [`streams`]: input, output, arguments, capture;
 //! - [`contents`]: what stands in a root besides the program, and what of the host's trees does not;
 //! - [`inputs`], [`outputs`]: files that are brought into the work directory and out of it;
+//! - [`handed_down`]: what is not: the supervisor's keys, ignored signals, directories as streams;
 //! - [`network`]: what is reached without and with `--net host`;
 //! - [`sight`]: what of the host can be seen, reached or changed;
 //! - [`violations`]: refused calls, by every action and from every kind of thread and process;
@@ -24,6 +25,7 @@
 mod abuse;
 mod contents;
 mod explain;
+mod handed_down;
 mod inherited;
 mod inputs;
 mod landlock;

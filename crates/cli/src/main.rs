@@ -24,6 +24,7 @@ use crate::args::{Cli, Command, RootCommand};
 use crate::failure::Failure;
 
 fn main() -> ExitCode {
+    callgate_tracee::hear_signals();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return args::refuse(&error),

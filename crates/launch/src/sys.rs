@@ -246,7 +246,8 @@ fn restore_signals() {
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
-        for signal in 1..32 {
+        // With those of real time, but for what libc keeps to itself and refuses (signal(7)).
+        for signal in 1..=64 {
             libc::signal(signal, libc::SIG_DFL);
         }
     }

@@ -52,6 +52,7 @@ pub use error::TraceeError;
 pub use inject::{Injector, Load};
 pub use stopped::{Frame, Reason, Resume, Stopped};
 pub use stopper::Stopper;
+pub use sys::hear_signals;
 pub use syscall::{Moment, SyscallStop};
 pub use tracer::{Event, Options, Tracer, Usage};
 pub use waker::{Waker, Woken};

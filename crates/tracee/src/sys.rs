@@ -11,6 +11,19 @@ use nix::errno::Errno;
 use crate::syscall::{Moment, SyscallStop};
 use crate::tracer::Usage;
 
+/// Has this program hear of its children's ends, and of the signals that are to end it, whatever its parent left it:
+/// where SIGCHLD is ignored children can't be waited for (wait(2)), and what is blocked never comes. For the start
+/// of a program, as threads have masks of their own.
+pub fn hear_signals() {
+    // SAFETY: plain signal calls; SIG_DFL is always valid, and the set is a live local that is emptied first.
+    unsafe {
+        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
+    }
+}
+
 /// wait4(2) for one tracee, or for any of this thread's (-1), with what it has used. Raw because nix refuses
 /// statuses that carry real-time signals, and the stop would be lost.
 pub(crate) fn wait(tid: i32) -> Result<(i32, i32, Usage)> {

@@ -151,6 +151,10 @@ const FEARED: &[(&str, &[(&str, Tried)])] = &[
             ("mounts", Here(&["mounts"])),
             ("leaked descriptors", Here(&["the supervisor's descriptors"])),
             (
+                "directories as streams",
+                By(&["a_stream_that_is_a_directory_is_no_way_out_of_the_root"]),
+            ),
+            (
                 "leftovers in /tmp",
                 By(&[
                     "what_a_run_leaves_in_a_built_root_is_gone_for_the_next",
@@ -176,7 +180,10 @@ const FEARED: &[(&str, &[(&str, Tried)])] = &[
             ("io_uring", Here(&["io_uring_setup"])),
             ("bpf", Here(&["bpf"])),
             ("userfaultfd", Here(&["userfaultfd"])),
-            ("keyrings", Here(&["add_key", "keyctl"])),
+            (
+                "keyrings",
+                By(&["no_key_of_the_supervisor_is_there_and_none_is_left_at_every_tier"]),
+            ),
             ("personality", Here(&["personality"])),
             ("memfd and execveat", Here(&["memfd_create", "execveat"])),
             ("a second seccomp()", Here(&["seccomp"])),

@@ -27,6 +27,15 @@ pub(crate) struct Captures {
 
 /// Opens them: what the code gets, and our ends of what is captured.
 pub(crate) fn streams(run: &Run) -> Result<(Streams, Captures), SetUpFailure> {
+    match &run.input {
+        Input::Ours => no_directory("stdin", io::stdin().as_fd())?,
+        Input::File(file) => no_directory("stdin", file.as_fd())?,
+        Input::Empty => {}
+    }
+    if run.io == Io::Inherit {
+        no_directory("stdout", io::stdout().as_fd())?;
+        no_directory("stderr", io::stderr().as_fd())?;
+    }
     let stdin = match &run.input {
         Input::Ours => None,
         Input::Empty => Some(File::open("/dev/null").map_err(system("open /dev/null"))?),
@@ -70,6 +79,20 @@ pub(crate) fn streams(run: &Run) -> Result<(Streams, Captures), SetUpFailure> {
             stderr: Some(err),
         },
     ))
+}
+
+/// Fails if a stream is a directory: with one open the code could leave its root (chroot(2)).
+fn no_directory(name: &str, stream: BorrowedFd<'_>) -> Result<(), SetUpFailure> {
+    let file = stream.try_clone_to_owned().map(File::from);
+    let data = file.and_then(|file| file.metadata()).map_err(system("fstat"))?;
+    match data.is_dir() {
+        true => Err(SetUpFailure {
+            step: name.to_owned(),
+            error: "it is a directory, by which the code could leave its root".to_owned(),
+            advice: Some("give it a file, a pipe or /dev/null".to_owned()),
+        }),
+        false => Ok(()),
+    }
 }
 
 /// Listens to what goes to our own standard error, so that it can be told what the code missed: it passes through
