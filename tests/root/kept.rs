@@ -79,13 +79,13 @@ impl Place {
     }
 }
 
-fn content(path: &Path) -> Value {
+pub fn content(path: &Path) -> Value {
     let text = std::fs::read_to_string(path).unwrap();
     serde_json::from_str(text.split_once('\n').unwrap().1).unwrap()
 }
 
 /// Writes a kept file as callgate does, with the hash that belongs to it.
-fn forge(path: &Path, content: &Value) {
+pub fn forge(path: &Path, content: &Value) {
     let body = content.to_string();
     let hash: String = Sha256::digest(&body)
         .iter()

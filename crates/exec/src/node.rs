@@ -7,7 +7,8 @@ use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use serde::Deserialize;
+use callgate_cache::{Cache, saw_way};
+use serde::{Deserialize, Serialize};
 
 /// Prints what [`Node`] holds.
 const DESCRIBE: &str = include_str!("node/describe.js");
@@ -15,7 +16,7 @@ const DESCRIBE: &str = include_str!("node/describe.js");
 const START: &str = include_str!("node/start.js");
 
 /// A Node.js of the host, as it describes itself.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
     /// Its executable, without symlinks.
     pub executable: PathBuf,
@@ -47,12 +48,50 @@ pub enum NodeError {
     },
 }
 
+/// What it says of itself, and of what that depends on.
+#[derive(Deserialize)]
+struct Portrait {
+    #[serde(flatten)]
+    node: Node,
+    rests_on: Vec<PathBuf>,
+}
+
 impl Node {
     /// Starts it, to ask it about itself. No variable of ours reaches it, so that none can load code into it.
     ///
     /// # Errors
     /// [`NodeError`]
     pub fn inspect(path: &Path) -> Result<Self, NodeError> {
+        Ok(Self::describe(path)?.node)
+    }
+
+    /// As [`Node::inspect`]; not asked again while nothing has changed that its description rests on: itself and its
+    /// shared objects, and what is at the places where its data may be. What starts another program, as the shims of
+    /// version managers do, is asked each time, for nobody knows what it goes by.
+    ///
+    /// # Errors
+    /// As for [`Node::inspect`].
+    pub fn recall(path: &Path, cache: &Cache) -> Result<Self, NodeError> {
+        let start = |source| NodeError::Start {
+            path: path.to_owned(),
+            source,
+        };
+        let program = std::path::absolute(path).map_err(start)?;
+        let real = program.canonicalize().map_err(start)?;
+        let looked = cache.recall("node", &program, || {
+            let Portrait { node, rests_on } = Self::describe(&program).map_err(Err)?;
+            if node.executable != real {
+                return Err(Ok(node));
+            }
+            saw_way(&program);
+            rests_on.iter().for_each(|path| saw_way(path));
+            Ok(node)
+        });
+        // What is not to be kept is an answer all the same.
+        looked.or_else(|not_kept: Result<Self, NodeError>| not_kept)
+    }
+
+    fn describe(path: &Path) -> Result<Portrait, NodeError> {
         let output = Command::new(path)
             .args(["-e", DESCRIBE])
             .env_clear()

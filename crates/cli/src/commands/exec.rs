@@ -149,7 +149,7 @@ fn asked(args: &ExecArgs) -> Result<Asked, Failure> {
         }
         let program = input::program(name, NOT_FOUND)?;
         let cache = kept::open(&args.python.cache);
-        let root = match (python(&program, &cache), node::of(&program)) {
+        let root = match (python(&program, &cache), node::of(&program, &cache)) {
             (Some(interpreter), _) => Root::ForPython(Box::new(interpreter)),
             (None, Some(node)) => Root::ForNode(node),
             (None, None) => Root::ForCommand(program.clone()),

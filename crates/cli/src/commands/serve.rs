@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use callgate_cache::Cache;
 use callgate_exec::{Limits, Node};
 use callgate_python::interpreter::Interpreter;
 use callgate_serve::config::{Allowed, Config, Read, WELL_KNOWN_KEY};
@@ -98,11 +99,12 @@ fn settings(args: &ServeArgs, config: &Config) -> Result<Settings, Failure> {
         Some(path) => path.clone(),
         None => Interpreter::find().map_err(Failure::input)?,
     };
+    let cache = kept::open(&args.cache);
     let sandbox = Sandbox {
         python,
         shown: shown(&config.python_lib_path),
         rules: rules(args, config, &args.policy, args.replace_allowed)?,
-        node: node(args, config)?,
+        node: node(args, config, &cache)?,
         network,
         tier: args.tier,
         limits: Limits {
@@ -114,7 +116,7 @@ fn settings(args: &ServeArgs, config: &Config) -> Result<Settings, Failure> {
             .timeout
             .or(config.worker_timeout)
             .unwrap_or(Duration::from_secs(5)),
-        cache: kept::open(&args.cache),
+        cache,
         warmth: (!args.fresh).then(|| Warmth {
             preimport: args.preimport.clone(),
             renew_after: args.renew_after,
@@ -138,16 +140,16 @@ fn settings(args: &ServeArgs, config: &Config) -> Result<Settings, Failure> {
 }
 
 /// The Node.js that is named, or the one on the PATH; a server without one runs no JavaScript.
-fn node(args: &ServeArgs, config: &Config) -> Result<Option<NodeJs>, Failure> {
+fn node(args: &ServeArgs, config: &Config, cache: &Cache) -> Result<Option<NodeJs>, Failure> {
     let node = match &config.nodejs_path {
         Some(path) => {
-            Some(Node::inspect(path).map_err(|error| Failure::input(format!("nodejs_path: {error}")))?)
+            Some(Node::recall(path, cache).map_err(|error| Failure::input(format!("nodejs_path: {error}")))?)
         }
         None => {
             let found = ["node", "nodejs"]
                 .iter()
                 .find_map(|name| input::program(name.as_ref(), CANNOT).ok());
-            match found.as_deref().map(Node::inspect) {
+            match found.as_deref().map(|path| Node::recall(path, cache)) {
                 Some(Ok(node)) => Some(node),
                 Some(Err(error)) => {
                     warn!("requests for nodejs are refused: {error}");

@@ -2,14 +2,14 @@
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
+use callgate_cache::Cache;
 use callgate_exec::{Node, Program, Root};
 
 use super::{Asked, NOT_FOUND};
 use crate::args::ExecArgs;
 use crate::failure::Failure;
-use crate::input;
+use crate::{input, kept};
 
 /// The JavaScript, with Node.js in its root.
 pub(super) fn asked(args: &ExecArgs) -> Result<Asked, Failure> {
@@ -24,10 +24,11 @@ pub(super) fn asked(args: &ExecArgs) -> Result<Asked, Failure> {
                 .with_advice(Some("a command after -- needs no --lang".to_owned())));
         }
     };
+    let cache = kept::open(&args.python.cache);
     let (executable, root) = match &args.root {
         Some(dir) => (inside(dir)?, Root::Directory(dir.clone())),
         None => {
-            let node = found()?;
+            let node = found(&cache)?;
             (node.executable.clone(), Root::ForNode(node))
         }
     };
@@ -40,13 +41,13 @@ pub(super) fn asked(args: &ExecArgs) -> Result<Asked, Failure> {
     Ok(Asked {
         program,
         root,
-        cache: Arc::default(),
+        cache,
         from_stdin,
     })
 }
 
 /// The Node.js on the PATH.
-fn found() -> Result<Node, Failure> {
+fn found(cache: &Cache) -> Result<Node, Failure> {
     // Debian once called it nodejs.
     let path = ["node", "nodejs"]
         .iter()
@@ -55,7 +56,7 @@ fn found() -> Result<Node, Failure> {
         Failure::new(NOT_FOUND, "there is no node on the PATH")
             .with_advice(Some("install Node.js (on Debian: apt install nodejs)".to_owned()))
     })?;
-    Node::inspect(&path).map_err(Failure::input)
+    Node::recall(&path, cache).map_err(Failure::input)
 }
 
 /// The Node.js that a built root was made for.
@@ -75,9 +76,9 @@ fn inside(dir: &Path) -> Result<PathBuf, Failure> {
 }
 
 /// The Node.js that a command is, if it is one: it needs its own files in the root.
-pub(super) fn of(program: &Path) -> Option<Node> {
+pub(super) fn of(program: &Path, cache: &Cache) -> Option<Node> {
     match program.file_name()?.to_str()? {
-        "node" | "nodejs" => Node::inspect(program).ok(),
+        "node" | "nodejs" => Node::recall(program, cache).ok(),
         _ => None,
     }
 }
