@@ -368,3 +368,51 @@ fn nothing_that_is_refused_runs_when_the_supervisor_is_killed() {
         assert_eq!((&first, rest.as_slice()), (b"started", &b""[..]));
     }
 }
+
+/// The kernel takes 4,096 instructions at once (BPF_MAXINSNS), and what is told takes the policy more than once.
+#[test]
+fn a_policy_that_is_too_long_to_be_told_of_runs_nothing_and_says_so() {
+    let dir = scratch();
+    // Conditions on both halves of two arguments, of which no two can be put together.
+    let calls = "setpriority getpriority mkdirat unlinkat fchmod fchown umask times ptrace syslog setpgid getsid mlock \
+                 munlock mlockall sync acct swapon reboot init_module delete_module quotactl sched_setparam \
+                 sched_getparam sched_setscheduler sched_rr_get_interval mknodat personality statfs fstatfs linkat \
+                 symlinkat renameat2 fchmodat fchownat munlockall capget adjtimex settimeofday";
+    let calls: Vec<&str> = calls.split_whitespace().collect();
+    let conditional = |(n, call): (usize, &&str)| -> Vec<Value> {
+        let rule = |k: u64| {
+            let mut rule = errno(13, &[*call]);
+            rule["args"] = json!([
+                {"index": k % 6, "value": (1000 + 64 * n as u64 + 2 * k) | k << 40, "op": "SCMP_CMP_EQ"},
+                {"index": (k + 1) % 6, "value": (5 + k) << 33 | 7, "op": "SCMP_CMP_GT"},
+            ]);
+            rule
+        };
+        (0..7).map(rule).collect()
+    };
+    let rules: Vec<Value> = calls.iter().enumerate().flat_map(conditional).collect();
+    let policy = policy(dir.path(), &json!(rules));
+    let code = "import os\nos.setpriority(0, 0, 1)\nprint('reached')\n";
+    let plain = outcome(&["--policy", &policy], code);
+    assert_eq!(
+        (&plain["exit_code"], &plain["stdout"]),
+        (&json!(0), &json!("reached\n")),
+        "{plain:#}"
+    );
+    for flags in [&["--explain"][..], &["--learn", "/dev/null"]] {
+        let all = [&["--policy", &policy], flags].concat();
+        let told = outcome(&all, code);
+        assert_eq!(
+            (&told["exit_code"], &told["setup"]["step"], &told["stdout"]),
+            (&json!(125), &json!("seccomp"), &Value::Null),
+            "{told:#}"
+        );
+        let error = told["setup"]["error"].as_str().unwrap();
+        let advice = told["setup"]["advice"].as_str().unwrap();
+        assert!(
+            error.contains(" BPF instructions, the kernel takes at most 4096")
+                && advice.contains("fewer conditions on arguments"),
+            "{told:#}"
+        );
+    }
+}

@@ -24,8 +24,7 @@ fn argument(index: u8) -> u32 {
 /// Why there is no program.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "with the refusals reported the filter has {0} BPF instructions, the kernel takes at most {BPF_MAXINSNS}: use a \
-     policy with fewer conditions on arguments"
+    "with the refusals reported the filter has {0} BPF instructions, the kernel takes at most {BPF_MAXINSNS}"
 )]
 pub(crate) struct Unloadable(usize);
 

@@ -105,7 +105,10 @@ fn loaded(run: &Run, tier: Tier) -> Result<Filter, SetUpFailure> {
     filtering::program(&run.filter, run.filtering, separate).map_err(|error| SetUpFailure {
         step: "seccomp".to_owned(),
         error: error.to_string(),
-        advice: None,
+        advice: Some(
+            "use a policy with fewer conditions on arguments, or run without --explain and --learn"
+                .to_owned(),
+        ),
     })
 }
 
