@@ -1,9 +1,10 @@
 //! What stands in a root besides the program: names, certificates, time zones; and what of the host's trees does not.
 
-use std::os::unix::fs::symlink;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
@@ -133,4 +134,61 @@ fn devices_sockets_and_fifos_of_a_tree_are_out_of_reach_and_cycles_do_no_harm() 
         &outcome_of(&command.args(["-c", code]).output().unwrap()),
         "container",
     );
+}
+
+/// Neither a read-only mount nor Landlock refuses to connect to a socket by its path: what is there when the root is
+/// planned is masked, and of what comes later the policy decides.
+#[test]
+fn a_socket_that_is_made_in_a_tree_during_a_run_is_shut_by_the_shipped_policy_and_not_there_in_a_copy() {
+    if !available("root", root().and_then(|()| tool("setpriv"))) {
+        return;
+    }
+    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+    std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let venv = dir.path().join("venv");
+    expect(
+        0,
+        Command::new("/usr/bin/python3")
+            .args(["-m", "venv", "--without-pip"])
+            .arg(&venv),
+    );
+    let python = venv.join("bin/python");
+    let at = venv.join("lib/socket");
+    let code = format!(
+        "import os, socket\n\
+         print('ready', flush=True)\n\
+         input()\n\
+         def attempt():\n\
+         \x20   try: socket.socket(socket.AF_UNIX).connect('{at}')\n\
+         \x20   except OSError as error: return error.errno\n\
+         print(os.path.exists('{at}'), attempt())\n",
+        at = at.display()
+    );
+    for (tier, answer) in [
+        ("full", format!("True {}\n", libc::EPERM)),
+        ("container", format!("False {}\n", libc::EPERM)),
+    ] {
+        let mut command = callgate(["exec", "--quiet", "--tier", tier, "--python"]);
+        let mut run = command
+            .arg(&python)
+            .args(["-c", &code])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut out = BufReader::new(run.stdout.take().unwrap());
+        let mut line = String::new();
+        out.read_line(&mut line).unwrap();
+        assert_eq!(line, "ready\n", "{tier}");
+        let listener = UnixListener::bind(&at).unwrap();
+        std::fs::set_permissions(&at, PermissionsExt::from_mode(0o777)).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        run.stdin.take().unwrap().write_all(b"go\n").unwrap();
+        line.clear();
+        out.read_to_string(&mut line).unwrap();
+        run.wait().unwrap();
+        std::fs::remove_file(&at).unwrap();
+        assert_eq!(line, answer, "{tier}");
+        assert!(listener.accept().is_err(), "{tier}");
+    }
 }
