@@ -283,3 +283,42 @@ fn blocks_are_shared_where_the_file_system_can_and_the_rest_is_told() {
         "{text}"
     );
 }
+
+#[test]
+fn an_environment_in_tmp_works_where_it_is_mounted_and_is_told_of_where_it_can_not() {
+    if !available("root", root().and_then(|()| tool("setpriv"))) {
+        return;
+    }
+    let dir = tempfile::tempdir_in("/tmp").unwrap();
+    std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let venv = dir.path().join("venv");
+    let mut made = Command::new("/usr/bin/python3");
+    expect(0, made.args(["-m", "venv", "--without-pip"]).arg(&venv));
+    let python = venv.join("bin/python");
+    let python = python.to_str().unwrap();
+    let exec = |tier: &str| {
+        let code = "import sys; print(sys.prefix)";
+        callgate(["exec", "--quiet", "--tier", tier, "--python", python, "-c", code])
+    };
+    let mounted = expect(0, &mut exec("full"));
+    assert_eq!(
+        String::from_utf8_lossy(&mounted.stdout).trim(),
+        venv.to_str().unwrap()
+    );
+    let at = elsewhere();
+    let root = at.path().join("root");
+    let mut build = callgate(["root", "build", "--python", python]);
+    for (code, command) in [(125, &mut exec("container")), (2, build.arg(&root))] {
+        let output = expect(code, command);
+        let text = said(&output);
+        for words in [
+            dir.path().to_str().unwrap(),
+            "is emptied for each run",
+            "have it elsewhere",
+        ] {
+            assert!(text.contains(words), "{words}: {text}");
+        }
+        assert!(output.stdout.is_empty(), "{text}");
+    }
+    assert!(!root.exists());
+}

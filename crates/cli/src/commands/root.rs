@@ -56,6 +56,7 @@ pub(crate) fn build(args: &RootBuildArgs) -> Result<u8, Failure> {
     spinner.end();
     let built = built.map_err(|error| match error {
         BuildError::Store(error) => Failure::input(error),
+        error @ BuildError::InScratch { .. } => Failure::input(error),
         error => Failure::new(CANNOT, error),
     })?;
     if args.json {

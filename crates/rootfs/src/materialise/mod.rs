@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 
+use crate::entry::Entry;
 use crate::plan::Plan;
 pub use current::current;
 use flatten::{Item, Items, flatten};
@@ -93,6 +94,20 @@ pub enum BuildError {
         /// The mount point.
         mount: PathBuf,
     },
+    /// Something of the host would lie in a scratch directory, whose content goes with each run.
+    #[error(
+        "building the root in {dir:?}: {path:?} can't be in it, as {scratch:?} is emptied for each run: have it elsewhere \
+         (make the environment in another directory, set XDG_CACHE_HOME to one), or run where the root is mounted (tier \
+         full or unprivileged, without --root)"
+    )]
+    InScratch {
+        /// The directory.
+        dir: PathBuf,
+        /// What of the host.
+        path: PathBuf,
+        /// The scratch directory.
+        scratch: PathBuf,
+    },
     /// The marker is there, but of no use.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -111,6 +126,18 @@ pub enum BuildError {
         /// Why it failed.
         source: io::Error,
     },
+}
+
+/// The first thing of a plan that lies in a scratch directory, and that directory. Directories that only lead there
+/// don't count.
+fn in_scratch(plan: &Plan) -> Option<(&Path, &Path)> {
+    plan.iter()
+        .filter(|(_, entry)| !matches!(entry, Entry::Dir { .. } | Entry::Tmp))
+        .find_map(|(path, _)| {
+            let mut above = path.ancestors().skip(1);
+            let scratch = above.find(|at| matches!(plan.get(at), Some(Entry::Tmp)))?;
+            Some((path, scratch))
+        })
 }
 
 /// Builds `plan` in the directory `dir`: new, empty, or built by callgate before, in which case only what has
@@ -148,6 +175,13 @@ pub fn materialise(
             source,
         }
     };
+    if let Some((path, scratch)) = in_scratch(plan) {
+        return Err(BuildError::InScratch {
+            dir: dir.to_owned(),
+            path: path.to_owned(),
+            scratch: scratch.to_owned(),
+        });
+    }
     let mut items = flatten(plan).map_err(named("reading"))?;
     let store = match &options.store {
         Some(store) => Some(Store::open(store, dir)?),
