@@ -3,7 +3,7 @@
 use crate::support::{callgate, expect, said};
 
 /// Every command, and whether its exit codes say more than that it worked.
-const COMMANDS: [(&[&str], bool); 12] = [
+const COMMANDS: [(&[&str], bool); 13] = [
     (&["fit"], true),
     (&["dig"], true),
     (&["exec"], true),
@@ -15,6 +15,7 @@ const COMMANDS: [(&[&str], bool); 12] = [
     (&["policy", "show"], false),
     (&["root", "build"], true),
     (&["root", "check"], true),
+    (&["root", "prune"], true),
     (&["doctor"], false),
 ];
 

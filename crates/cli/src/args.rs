@@ -3,6 +3,7 @@
 mod dig;
 mod exec;
 mod policy;
+mod prune;
 mod serve;
 
 use std::ffi::OsString;
@@ -24,6 +25,7 @@ pub(crate) use policy::{
     Format, LintArgs, ListArgs, NewArgs, NumbersArgs, PolicyCommand, PolicyImportArgs, ShowArgs,
     TranslateArgs, UnknownArg, VerifyArgs,
 };
+pub(crate) use prune::RootPruneArgs;
 pub(crate) use serve::{LogForm, Pair, ServeArgs};
 
 /// Which system calls does this program need, and will it run when only those are open?
@@ -66,6 +68,8 @@ pub(crate) enum RootCommand {
     Build(RootBuildArgs),
     /// List the shared objects that are missing in a root, who needs them, and where the host has them
     Check(RootCheckArgs),
+    /// Remove from a store of `root build --store` what no root holds any more
+    Prune(RootPruneArgs),
 }
 
 /// Which interpreter runs a Python script.

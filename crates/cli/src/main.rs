@@ -46,6 +46,7 @@ fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Policy(command) => commands::policy::run(&command),
         Command::Root(RootCommand::Build(args)) => commands::root::build(&args),
         Command::Root(RootCommand::Check(args)) => commands::root::check(&args),
+        Command::Root(RootCommand::Prune(args)) => commands::prune::prune(&args),
         Command::Serve(args) => commands::serve::run(&args),
         Command::Doctor(args) => commands::doctor::run(&args),
     }

@@ -58,8 +58,8 @@ pub use error::PlanError;
 pub use guard::shows_too_much;
 pub use identity::Identity;
 pub use materialise::{
-    BuildError, BuildOptions, Built, BuiltRoot, MARKER, OpenError, Progress, ROOT_SCHEMA, StoreError,
-    current, materialise, open, replica_of, replicate,
+    BuildError, BuildOptions, Built, BuiltRoot, MARKER, OpenError, Progress, Prune, Pruned, ROOT_SCHEMA,
+    Share, StoreError, current, materialise, open, prune_store, replica_of, replicate,
 };
 pub use plan::Plan;
 pub use python::PythonInside;

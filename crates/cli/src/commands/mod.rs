@@ -6,6 +6,7 @@ pub(crate) mod doctor;
 pub(crate) mod exec;
 pub(crate) mod fit;
 pub(crate) mod policy;
+pub(crate) mod prune;
 pub(crate) mod report;
 pub(crate) mod root;
 pub(crate) mod serve;

@@ -7,6 +7,7 @@ mod marker;
 mod prune;
 mod replica;
 mod store;
+mod unused;
 mod write;
 
 use std::io;
@@ -23,6 +24,7 @@ pub use marker::{BuiltRoot, MARKER, OpenError, ROOT_SCHEMA, open};
 pub use replica::{replica_of, replicate};
 use store::Store;
 pub use store::StoreError;
+pub use unused::{Prune, Pruned, Share, prune_store};
 use write::{Copy, Done};
 
 /// How to build.

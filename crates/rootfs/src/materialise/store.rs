@@ -50,6 +50,12 @@ pub enum StoreError {
         /// The root.
         dir: PathBuf,
     },
+    /// There is something else, or nothing.
+    #[error("{store:?} is not a store: name a directory that was given to `callgate root build --store`")]
+    NotOne {
+        /// The directory.
+        store: PathBuf,
+    },
     /// Somebody else could put files into it.
     #[error("the store {store:?} is not used: {why}")]
     Distrusted {
@@ -71,13 +77,7 @@ pub enum StoreError {
 impl Store {
     /// Opens a store for a root in `dir`, and makes it if it isn't there.
     pub(crate) fn open(store: &Path, dir: &Path) -> Result<Self, StoreError> {
-        if !geteuid().is_root() {
-            return Err(StoreError::NotSuperuser);
-        }
-        callgate_cache::ours(store).map_err(|why| StoreError::Distrusted {
-            store: store.to_owned(),
-            why: why.to_string(),
-        })?;
+        trusted(store)?;
         let opened = Self::opened(store).map_err(|source| StoreError::Io {
             store: store.to_owned(),
             source,
@@ -103,13 +103,7 @@ impl Store {
         for part in [&objects, &seen, &tmp] {
             DirBuilder::new().recursive(true).mode(0o700).create(part)?;
         }
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(dir.join("lock"))?;
-        let lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        let lock = match Flock::lock(lock_file(dir)?, FlockArg::LockExclusiveNonblock) {
             // Nobody else is at work: what lies there was left by a build that was killed.
             Ok(lock) => {
                 for entry in fs::read_dir(&tmp)? {
@@ -220,6 +214,34 @@ impl Store {
         ))?;
         Ok(object)
     }
+}
+
+/// Fails for whom there are no stores.
+pub(crate) fn superuser() -> Result<(), StoreError> {
+    match geteuid().is_root() {
+        true => Ok(()),
+        false => Err(StoreError::NotSuperuser),
+    }
+}
+
+/// Fails unless a store is the superuser's and nobody else's; makes its directory if it isn't there.
+pub(crate) fn trusted(store: &Path) -> Result<(), StoreError> {
+    superuser()?;
+    let ours = callgate_cache::ours(store);
+    ours.map(drop).map_err(|why| StoreError::Distrusted {
+        store: store.to_owned(),
+        why: why.to_string(),
+    })
+}
+
+/// The file that builds lock with others and a sweep alone.
+pub(crate) fn lock_file(store: &Path) -> io::Result<File> {
+    File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(store.join("lock"))
 }
 
 /// The permission bits of what is shared: reading and executing.
