@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use callgate_abi::Site;
-use callgate_python::stacks::Stacks;
+use callgate_python::stacks::{Opening, StackError, Stacks};
 
 /// How often we try to find the interpreter of one process: while it starts it can't be read yet, and we
 /// only ask where something is new.
@@ -14,8 +14,8 @@ const TRIES: u32 = 256;
 const MOST_REASONS: usize = 4;
 
 /// What is known of one process's interpreter.
-#[derive(Default)]
 struct Process {
+    opening: Opening,
     stacks: Option<Stacks>,
     failures: u32,
     last_error: Option<String>,
@@ -35,13 +35,17 @@ impl Interpreters {
     /// The stack of a stopped thread, innermost frame first. `None` if it runs no Python, or can't be read
     /// now: a frame that is being built can't, and whatever is new next will try again.
     pub(crate) fn frames(&mut self, pid: i32, tid: i32) -> Option<Vec<Site>> {
-        let process = self.processes.entry(pid).or_default();
+        let process = self.process(pid);
         if process.stacks.is_none() {
             if process.failures >= TRIES {
                 return None;
             }
-            match Stacks::open(pid) {
+            match process.opening.open() {
                 Ok(stacks) => process.stacks = Some(stacks),
+                Err(error @ StackError::NotYet { .. }) => {
+                    process.last_error = Some(error.to_string());
+                    return None;
+                }
                 Err(error) => {
                     process.failures += 1;
                     process.last_error = Some(error.to_string());
@@ -60,6 +64,16 @@ impl Interpreters {
                 None
             }
         }
+    }
+
+    fn process(&mut self, pid: i32) -> &mut Process {
+        self.processes.entry(pid).or_insert_with(|| Process {
+            opening: Opening::new(pid),
+            stacks: None,
+            failures: 0,
+            last_error: None,
+            read: false,
+        })
     }
 
     /// A process has become another program, or has ended.

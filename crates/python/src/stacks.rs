@@ -8,11 +8,13 @@
 //! deadline: a panic or an endless loop in the reader becomes a [`StackError`]. A site is what the
 //! process says about itself; it explains, and decides nothing.
 
+mod awaited;
 mod binaries;
 mod process;
 mod reader;
 mod symbols;
 mod threads;
+mod version;
 
 use std::error::Error;
 use std::io;
@@ -20,7 +22,10 @@ use std::io;
 use callgate_abi::Site;
 use py_spy::{PythonSpy, StackTrace};
 
+use self::awaited::Awaited;
 use self::reader::Reader;
+
+type Cause = Box<dyn Error + Send + Sync>;
 
 /// How often a read is tried while other threads of the process run.
 const ATTEMPTS: usize = 5;
@@ -32,6 +37,10 @@ const ATTEMPTS: usize = 5;
 pub struct Stacks {
     pid: i32,
     reader: Reader,
+    /// Whether its threads see themselves by other numbers than we do.
+    nested: bool,
+    /// Where its interpreter is told: not there any more once it has ended.
+    awaited: Option<Awaited>,
     /// `None` after a read that never came back.
     spy: Option<Box<PythonSpy>>,
 }
@@ -55,15 +64,21 @@ pub enum StackError {
         /// The process.
         pid: i32,
         /// The refusal.
-        source: Box<dyn Error + Send + Sync>,
+        source: Cause,
     },
-    /// The interpreter's state was not found: it is not set up yet, ends, or is of an unknown version.
+    /// The interpreter's state was not found: it is being set up, ends, or is of an unknown version.
     #[error("no Python state found in process {pid}: {source}")]
     Open {
         /// The process.
         pid: i32,
         /// py-spy's reason.
-        source: Box<dyn Error + Send + Sync>,
+        source: Cause,
+    },
+    /// The interpreter is there, and has not set itself up yet.
+    #[error("no Python state found in process {pid}: its interpreter has not set itself up yet")]
+    NotYet {
+        /// The process.
+        pid: i32,
     },
     /// The interpreter's state was found before, but not its stacks now.
     #[error("cannot read the Python stacks of process {pid}: {source}")]
@@ -71,7 +86,7 @@ pub enum StackError {
         /// The process.
         pid: i32,
         /// py-spy's reason.
-        source: Box<dyn Error + Send + Sync>,
+        source: Cause,
     },
     /// The read was given up.
     #[error("reading the Python stacks of process {pid} {what}: its memory is not as CPython leaves it")]
@@ -91,24 +106,9 @@ impl Stacks {
     /// container has), the reads are made by threads that take that user's ids: see [`Stacks::as_user`].
     ///
     /// # Errors
-    /// [`StackError`]; before the interpreter has set itself up, [`StackError::Open`].
+    /// [`StackError`]; before the interpreter has set itself up, [`StackError::NotYet`] or [`StackError::Open`].
     pub fn open(pid: i32) -> Result<Self, StackError> {
-        match Self::open_with(pid, Reader::direct(pid)) {
-            Err(denied @ StackError::Denied { .. }) => match Reader::as_owner(pid) {
-                Some(reader) => Self::open_with(pid, reader),
-                None => Err(denied),
-            },
-            result => result,
-        }
-    }
-
-    fn open_with(pid: i32, reader: Reader) -> Result<Self, StackError> {
-        let spy = reader.run(move || process::open(pid))??;
-        Ok(Self {
-            pid,
-            reader,
-            spy: Some(Box::new(spy)),
-        })
+        Opening::new(pid).open()
     }
 
     /// The uid and gid that the reading threads take, if they have to: direct reading was refused.
@@ -132,35 +132,93 @@ impl Stacks {
     /// [`StackError`]. After [`StackError::GivenUp`] further reads fail too.
     pub fn frames(&mut self, tid: i32) -> Result<Option<Vec<Site>>, StackError> {
         let pid = self.pid;
+        if self.awaited.is_some_and(|awaited| awaited.is_missing(pid)) {
+            return Ok(None);
+        }
         let mut spy = self.spy.take().ok_or(StackError::GivenUp {
             pid,
             what: "was given up before",
         })?;
+        let nested = self.nested;
         let (spy, result) = self.reader.run(move || {
-            let mut result = traces(&mut spy);
-            for _ in 1..ATTEMPTS {
-                if result.is_ok() {
-                    break;
-                }
-                result = traces(&mut spy);
-            }
+            let result = stack(&mut spy, pid, tid, nested);
             (spy, result)
         })?;
         self.spy = Some(spy);
-        let traces = result
-            .map_err(|error| failed(pid, error.into(), |pid, source| StackError::Read { pid, source }))?;
-        Ok(threads::of(pid, tid, traces).map(|trace| trace.frames.into_iter().map(to_site).collect()))
+        let trace =
+            result.map_err(|cause| failed(pid, cause, |pid, source| StackError::Read { pid, source }))?;
+        Ok(trace.map(|trace| trace.frames.into_iter().map(to_site).collect()))
     }
 }
 
-/// All stacks. py-spy looks for the name of a thread that it does not know in all modules that are loaded,
-/// each time anew where Python's own `threading` does not know it either; nobody asks for these names.
-fn traces(spy: &mut PythonSpy) -> Result<Vec<StackTrace>, impl Into<Box<dyn Error + Send + Sync>> + use<>> {
-    let traces = spy.get_stack_traces();
-    for trace in traces.iter().flatten() {
-        spy.python_thread_names.entry(trace.thread_id).or_default();
+/// The stack of one thread.
+fn stack(spy: &mut PythonSpy, pid: i32, tid: i32, nested: bool) -> Result<Option<StackTrace>, Cause> {
+    if let Some(trace) = threads::holder(spy, pid, tid, nested) {
+        return Ok(Some(trace));
     }
-    traces
+    let mut result = traces(spy);
+    for _ in 1..ATTEMPTS {
+        if result.is_ok() {
+            break;
+        }
+        result = traces(spy);
+    }
+    Ok(threads::of(pid, tid, result?))
+}
+
+/// All stacks.
+fn traces(spy: &mut PythonSpy) -> Result<Vec<StackTrace>, Cause> {
+    let traces = spy.get_stack_traces();
+    threads::without_names(spy, traces.iter().flatten());
+    Ok(traces?)
+}
+
+/// A process that is asked again and again while its interpreter starts.
+#[derive(Debug)]
+pub struct Opening {
+    pid: i32,
+    awaited: Option<Awaited>,
+}
+
+impl Opening {
+    /// Of a process that has not been asked yet. After an `execve` it is another.
+    pub fn new(pid: i32) -> Self {
+        Self { pid, awaited: None }
+    }
+
+    /// As [`Stacks::open`], and cheap as long as there is no interpreter (two calls of the kernel).
+    ///
+    /// # Errors
+    /// As [`Stacks::open`].
+    pub fn open(&mut self) -> Result<Stacks, StackError> {
+        let pid = self.pid;
+        if self.awaited.is_some_and(|awaited| awaited.is_missing(pid)) {
+            return Err(StackError::NotYet { pid });
+        }
+        match self.open_with(Reader::direct(pid)) {
+            Err(denied @ StackError::Denied { .. }) => match Reader::as_owner(pid) {
+                Some(reader) => self.open_with(reader),
+                None => Err(denied),
+            },
+            result => result,
+        }
+    }
+
+    fn open_with(&mut self, reader: Reader) -> Result<Stacks, StackError> {
+        let pid = self.pid;
+        let (result, awaited) = reader.run(move || {
+            let mut awaited = None;
+            (process::open(pid, &mut awaited), awaited)
+        })?;
+        self.awaited = awaited;
+        Ok(Stacks {
+            pid,
+            reader,
+            nested: threads::nested(pid),
+            awaited,
+            spy: Some(Box::new(result?)),
+        })
+    }
 }
 
 fn to_site(frame: py_spy::Frame) -> Site {
@@ -182,11 +240,7 @@ pub fn site(frames: &[Site]) -> Option<&Site> {
 }
 
 /// Tells a refusal by the kernel from other failures.
-fn failed(
-    pid: i32,
-    source: Box<dyn Error + Send + Sync>,
-    otherwise: impl FnOnce(i32, Box<dyn Error + Send + Sync>) -> StackError,
-) -> StackError {
+fn failed(pid: i32, source: Cause, otherwise: impl FnOnce(i32, Cause) -> StackError) -> StackError {
     let mut cause: Option<&(dyn Error + 'static)> = Some(&*source);
     while let Some(error) = cause {
         let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);

@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use proc_maps::MapRange;
 use py_spy::binary_parser::BinaryInfo;
 
-use super::symbols;
+use super::symbols::{self, Binary, Wanted};
 
 /// How many are kept: address randomisation makes each process another.
 const MOST: usize = 16;
@@ -23,12 +23,17 @@ struct Key {
     size: u64,
     modified: (i64, i64),
     mapped: (usize, usize),
+    wanted: Wanted,
 }
 
-static PARSED: Mutex<Vec<(Key, BinaryInfo)>> = Mutex::new(Vec::new());
+static PARSED: Mutex<Vec<(Key, Binary)>> = Mutex::new(Vec::new());
 
 /// What py-spy needs to know of a mapped file.
-pub(super) fn parse(path: &Path, map: &MapRange) -> Result<BinaryInfo, Box<dyn Error + Send + Sync>> {
+pub(super) fn parse(
+    path: &Path,
+    map: &MapRange,
+    wanted: Wanted,
+) -> Result<Binary, Box<dyn Error + Send + Sync>> {
     let opened = fs::File::open(path)?;
     let file = opened.metadata()?;
     let key = Key {
@@ -37,22 +42,24 @@ pub(super) fn parse(path: &Path, map: &MapRange) -> Result<BinaryInfo, Box<dyn E
         size: file.size(),
         modified: (file.mtime(), file.mtime_nsec()),
         mapped: (map.start(), map.size()),
+        wanted,
     };
     let parsed = || PARSED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((_, known)) = parsed().iter().find(|(known, _)| *known == key) {
         return Ok(copy(known));
     }
-    let info = symbols::read(&opened, map.start() as u64, map.size() as u64)?;
+    let binary = symbols::read(&opened, map.start() as u64, map.size() as u64, wanted)?;
     let mut parsed = parsed();
     if parsed.len() >= MOST {
         parsed.remove(0);
     }
-    parsed.push((key, copy(&info)));
-    Ok(info)
+    parsed.push((key, copy(&binary)));
+    Ok(binary)
 }
 
-fn copy(info: &BinaryInfo) -> BinaryInfo {
-    BinaryInfo {
+fn copy(binary: &Binary) -> Binary {
+    let info = &binary.info;
+    let info = BinaryInfo {
         symbols: HashMap::clone(&info.symbols),
         bss_addr: info.bss_addr,
         bss_size: info.bss_size,
@@ -60,5 +67,6 @@ fn copy(info: &BinaryInfo) -> BinaryInfo {
         pyruntime_size: info.pyruntime_size,
         addr: info.addr,
         size: info.size,
-    }
+    };
+    Binary { info, ..*binary }
 }

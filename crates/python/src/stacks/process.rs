@@ -5,7 +5,6 @@
 //! two differ; so the search is done here, and the rest by py-spy.
 
 use std::collections::HashMap;
-use std::error::Error;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -17,13 +16,15 @@ use py_spy::python_process_info::{
 };
 use py_spy::{Config, PythonSpy};
 
+use super::awaited::{Awaited, interpreter};
 use super::binaries::parse;
-use super::{StackError, failed};
+use super::symbols::{RUNTIME, Wanted};
+use super::version::{minor_in, named};
+use super::{Cause, StackError, failed};
 
-type Cause = Box<dyn Error + Send + Sync>;
-
-/// Finds the interpreter of process `pid`. Never attaches, locks or stops.
-pub(super) fn open(pid: i32) -> Result<PythonSpy, StackError> {
+/// Finds the interpreter of process `pid`. Never attaches, locks or stops. `awaited` becomes what
+/// has to come first, if that can be told.
+pub(super) fn open(pid: i32, awaited: &mut Option<Awaited>) -> Result<PythonSpy, StackError> {
     let link = format!("/proc/{pid}/exe");
     let opening = |source: Cause| failed(pid, source, |pid, source| StackError::Open { pid, source });
     let executable = fs::read_link(&link).map_err(|error| opening(error.into()))?;
@@ -33,7 +34,11 @@ pub(super) fn open(pid: i32) -> Result<PythonSpy, StackError> {
         let executable = executable.display().to_string();
         return Err(StackError::NotPython { pid, executable });
     }
-    search(pid, &executable, maps.clone(), libpython).map_err(opening)
+    match search(pid, &executable, maps.clone(), libpython, awaited) {
+        Ok(Some(spy)) => Ok(spy),
+        Ok(None) => Err(StackError::NotYet { pid }),
+        Err(error) => Err(opening(error)),
+    }
 }
 
 fn search(
@@ -41,23 +46,34 @@ fn search(
     executable: &Path,
     maps: Vec<MapRange>,
     libpython: Option<&MapRange>,
-) -> Result<PythonSpy, Cause> {
+    awaited: &mut Option<Awaited>,
+) -> Result<Option<PythonSpy>, Cause> {
+    let file = libpython.and_then(MapRange::filename).unwrap_or(executable);
+    let minor = minor_in(file_name(file));
+    let wanted = match minor {
+        Some(_) => Wanted::Runtime,
+        None => Wanted::All,
+    };
     let python_filename = PathBuf::from(format!("/proc/{pid}/exe"));
     let python_binary = match mapped(&maps, |path| path == executable) {
-        Some(map) => parse(&python_filename, map).map(Some),
+        Some(map) => parse(&python_filename, map, wanted).map(Some),
         None => Ok(None),
     };
     let (python_binary, libpython_binary) = match libpython {
         // The interpreter is in the library: the executable may be anything.
         Some(map) => {
-            let parsed = parse(&path_of(pid, map), map)?;
+            let parsed = parse(&path_of(pid, map), map, wanted)?;
             (python_binary.unwrap_or(None), Some(parsed))
         }
         None => (python_binary?, None),
     };
+    if libpython_binary.is_none() && python_binary.as_ref().is_some_and(|binary| binary.needs_library) {
+        *awaited = Some(Awaited::Library);
+        return Ok(None);
+    }
     let mut info = PythonProcessInfo {
-        python_binary,
-        libpython_binary,
+        python_binary: python_binary.map(|binary| binary.info),
+        libpython_binary: libpython_binary.map(|binary| binary.info),
         maps: Box::new(maps),
         python_filename,
         dockerized: false, // matters only for shortening file names, which is off
@@ -69,8 +85,15 @@ fn search(
         ..Config::default()
     };
     let process = remoteprocess::Process::new(pid)?;
-    let version = get_python_version(&info, &process)?;
-    if info.get_symbol("_PyRuntime").is_some() {
+    *awaited = minor.and_then(|minor| interpreter(&process, &info, minor));
+    if awaited.is_some_and(|awaited| awaited.is_missing(pid)) {
+        return Ok(None);
+    }
+    let version = match minor {
+        Some(minor) => get_python_version(&named(minor), &process)?,
+        None => get_python_version(&info, &process)?,
+    };
+    if info.get_symbol(RUNTIME).is_some() {
         // It is there, or it is not set up yet. To search all data for it each time takes long.
         for binary in [&mut info.python_binary, &mut info.libpython_binary]
             .into_iter()
@@ -84,7 +107,7 @@ fn search(
     let interpreter_address = get_interpreter_address(&info, &process, &version)?;
     let threadstate_address =
         get_threadstate_address(interpreter_address, &info, &process, &version, &config)?;
-    Ok(PythonSpy {
+    Ok(Some(PythonSpy {
         pid,
         process,
         version,
@@ -95,7 +118,7 @@ fn search(
         python_thread_ids: HashMap::new(),
         python_thread_names: HashMap::new(),
         dockerized: false,
-    })
+    }))
 }
 
 /// The lowest executable mapping of a file.

@@ -15,6 +15,8 @@ use goblin::elf::section_header::{SHN_UNDEF, SHT_DYNSYM, SHT_NOBITS, SHT_SYMTAB}
 use goblin::elf::{Elf, ProgramHeader, SectionHeader, Symtab, sym};
 use py_spy::binary_parser::BinaryInfo;
 
+use super::awaited::LIBRARY;
+
 type Cause = Box<dyn Error + Send + Sync>;
 
 /// The most bytes of one table: who names a file decides what is in it.
@@ -29,13 +31,32 @@ const VERSION: &str = "version";
 /// The symbols that py-spy 0.4 asks for (`PythonProcessInfo::get_symbol`).
 const SYMBOLS: [&str; 4] = [
     "Py_GetVersion.version",
-    "_PyRuntime",
+    RUNTIME,
     "interp_head",
     "_PyThreadState_Current",
 ];
 
+/// Where the interpreter's state is.
+pub(super) const RUNTIME: &str = "_PyRuntime";
+
+/// Which symbols are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Wanted {
+    /// All that py-spy may ask for.
+    All,
+    /// The runtime's: enough where the version is known. It is among the few that libpython exports.
+    Runtime,
+}
+
+/// What is known of a file.
+pub(super) struct Binary {
+    pub(super) info: BinaryInfo,
+    /// It was linked with libpython, and has no interpreter of its own.
+    pub(super) needs_library: bool,
+}
+
 /// Reads the symbols and sections of a file that is mapped at `start`.
-pub(super) fn read(file: &File, start: u64, size: u64) -> Result<BinaryInfo, Cause> {
+pub(super) fn read(file: &File, start: u64, size: u64, wanted: Wanted) -> Result<Binary, Cause> {
     let mut first = [0; HEADER];
     file.read_exact_at(&mut first, 0)?;
     let header = Elf::parse_header(&first)?;
@@ -85,18 +106,29 @@ pub(super) fn read(file: &File, start: u64, size: u64) -> Result<BinaryInfo, Cau
     if info.bss_size < size_of::<usize>() as u64 {
         return Err("no .bss section".into());
     }
+    let mut linked = false;
     // What the program exports counts more than what its file happens to tell.
-    for kind in [SHT_SYMTAB, SHT_DYNSYM] {
+    let kinds = match wanted {
+        Wanted::All => [SHT_SYMTAB, SHT_DYNSYM],
+        Wanted::Runtime => [SHT_DYNSYM, SHT_SYMTAB],
+    };
+    for kind in kinds {
+        if wanted == Wanted::Runtime && info.symbols.contains_key(RUNTIME) {
+            break;
+        }
         for section in sections.iter().filter(|section| section.sh_type == kind) {
             let Some(strings) = sections.get(section.sh_link as usize) else {
                 continue;
             };
             let symbols = bytes(file, section.sh_offset, section.sh_size)?;
             let strings = bytes(file, strings.sh_offset, strings.sh_size)?;
+            // The names of the objects that it needs are among them.
+            linked |= kind == SHT_DYNSYM && strings.windows(LIBRARY.len()).any(|part| part == LIBRARY);
             add(&mut info, &symbols, &strings, bias, ctx)?;
         }
     }
-    Ok(info)
+    let needs_library = linked && !info.symbols.contains_key(RUNTIME);
+    Ok(Binary { info, needs_library })
 }
 
 fn add(info: &mut BinaryInfo, symbols: &[u8], strings: &[u8], bias: u64, ctx: Ctx) -> Result<(), Cause> {
@@ -172,12 +204,18 @@ mod tests {
     fn it_finds_what_py_spy_finds_in_the_same_file() {
         let Some(path) = interpreter() else { return };
         let start = 0x7f00_0000_0000;
-        let own = read(&File::open(&path).unwrap(), start, 1 << 24).unwrap();
+        let own = read(&File::open(&path).unwrap(), start, 1 << 24, Wanted::All)
+            .unwrap()
+            .info;
         let theirs = parse_binary(Path::new(&path), start, 1 << 24).unwrap();
         for name in SYMBOLS {
             assert_eq!(own.symbols.get(name), theirs.symbols.get(name), "{name}");
         }
-        assert!(own.symbols.contains_key("_PyRuntime"));
+        assert!(own.symbols.contains_key(RUNTIME));
+        let less = read(&File::open(&path).unwrap(), start, 1 << 24, Wanted::Runtime)
+            .unwrap()
+            .info;
+        assert_eq!(less.symbols.get(RUNTIME), own.symbols.get(RUNTIME));
         let sections = |info: &BinaryInfo| {
             (
                 info.bss_addr,
@@ -197,7 +235,7 @@ mod tests {
         for bytes in [&b""[..], &[b'x'; 100], &whole[..64], &whole[..4096]] {
             std::fs::write(&path, bytes).unwrap();
             assert!(
-                read(&File::open(&path).unwrap(), 0x1000, 0x1000).is_err(),
+                read(&File::open(&path).unwrap(), 0x1000, 0x1000, Wanted::All).is_err(),
                 "{}",
                 bytes.len()
             );

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use py_spy::StackTrace;
+use py_spy::{PythonSpy, StackTrace};
 
 /// The trace of thread `tid` of process `pid`.
 pub(super) fn of(pid: i32, tid: i32, mut traces: Vec<StackTrace>) -> Option<StackTrace> {
@@ -27,6 +27,38 @@ pub(super) fn of(pid: i32, tid: i32, mut traces: Vec<StackTrace>) -> Option<Stac
     } else {
         None
     }
+}
+
+/// The trace of a thread that holds the interpreter's lock, as most do that make a call which does not wait: it is read
+/// without a look at what all other threads do, which is most of the work. `None` for any other thread, and where
+/// the interpreter does not tell threads by their numbers (before 3.11).
+pub(super) fn holder(spy: &mut PythonSpy, pid: i32, tid: i32, nested: bool) -> Option<StackTrace> {
+    let own = if nested {
+        own_number(pid, tid)?
+    } else {
+        u64::try_from(tid).ok()?
+    };
+    spy.config.gil_only = true;
+    let traces = spy.get_stack_traces();
+    spy.config.gil_only = false;
+    let traces = traces.ok()?;
+    without_names(spy, traces.iter());
+    traces
+        .into_iter()
+        .find(|trace| trace.os_thread_id == Some(own) && !trace.frames.is_empty())
+}
+
+/// py-spy looks for the name of a thread that it does not know in all modules that are loaded, each time anew where
+/// Python's own `threading` does not know it either; nobody asks for these names.
+pub(super) fn without_names<'a>(spy: &mut PythonSpy, traces: impl Iterator<Item = &'a StackTrace>) {
+    for trace in traces {
+        spy.python_thread_names.entry(trace.thread_id).or_default();
+    }
+}
+
+/// Whether a process sees itself by another number than we do: it is in a pid namespace below ours.
+pub(super) fn nested(pid: i32) -> bool {
+    own_number(pid, pid) != u64::try_from(pid).ok()
 }
 
 /// The number that the thread itself sees: that of the innermost pid namespace it is in (proc(5)).

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use callgate_abi::Site;
 use callgate_python::interpreter::Interpreter;
-use callgate_python::stacks::{StackError, Stacks, site};
+use callgate_python::stacks::{Opening, StackError, Stacks, site};
 use callgate_testing::available;
 
 use crate::pythons;
@@ -256,6 +256,38 @@ fn what_reading_costs() {
             python.version,
             start.elapsed() / 100
         );
+    }
+}
+
+#[test]
+fn an_interpreter_is_found_by_who_asks_from_the_start() {
+    let directory = tempfile::tempdir().unwrap();
+    for python in pythons::all() {
+        let (_, mut command) = program(directory.path(), python, NESTED);
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let pid = child.id() as i32;
+        let mut opening = Opening::new(pid);
+        let begun = Instant::now();
+        let mut lines = Vec::new();
+        while lines != named(&NESTED_STACK) {
+            assert!(
+                begun.elapsed() < Duration::from_secs(20),
+                "{}: {lines:?}",
+                python.version
+            );
+            match opening.open() {
+                Ok(mut stacks) => lines = names(&stacks.frames(pid).unwrap_or_default().unwrap_or_default()),
+                // Before the program is executed, before there is an interpreter, and while it is set up.
+                Err(StackError::NotPython { .. } | StackError::NotYet { .. } | StackError::Open { .. }) => {}
+                Err(error) => panic!("{}: {error}", python.version),
+            }
+        }
+        drop(child.stdin.take());
+        child.wait().unwrap();
     }
 }
 
