@@ -20,6 +20,8 @@ pub(crate) struct Sites {
     groups: HashMap<i32, i32>,
     began: Instant,
     stacks: bool,
+    /// A Python program's own code was seen at work.
+    at_work: bool,
 }
 
 impl Sites {
@@ -32,6 +34,7 @@ impl Sites {
             groups: HashMap::new(),
             began: Instant::now(),
             stacks,
+            at_work: false,
         }
     }
 
@@ -70,6 +73,7 @@ impl Sites {
         let startup = script.is_some() && phase == Phase::Startup;
         if !startup && (script == Some(pid) || is_python(pid)) {
             if let Some(frames) = self.interpreters.frames(pid, tid) {
+                self.at_work |= frames.last().is_some_and(is_program);
                 sight.site = site(&frames).cloned();
                 if self.stacks {
                     (sight.stack, sight.stack_omitted) = bounded(frames, script.is_some());
@@ -77,6 +81,11 @@ impl Sites {
             }
         }
         sight
+    }
+
+    /// Whether the main module of a Python program was seen at work.
+    pub(crate) fn at_work(&self) -> bool {
+        self.at_work
     }
 
     /// A process has become another program: what was known of it is void.
@@ -116,6 +125,12 @@ impl Sites {
         }
         notes
     }
+}
+
+/// Whether the outermost frame of a stack is a program's. While the interpreter starts it is one of its own frozen
+/// modules: `getpath`, and the import system, by which everything else is loaded then.
+fn is_program(outermost: &Site) -> bool {
+    !outermost.file.starts_with("<frozen ")
 }
 
 /// The frames that are kept, and how many are not.

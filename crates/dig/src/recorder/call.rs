@@ -113,6 +113,9 @@ impl Recorder {
             let script = self.script.then_some(self.main);
             let sight = self.sites.sight(tracee, stop.instruction, phase, script);
             self.calls.seen_by(news, sight);
+            if self.sites.at_work() {
+                self.learned.started();
+            }
         }
         entered.unheard
     }
