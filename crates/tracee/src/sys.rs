@@ -42,6 +42,15 @@ pub(crate) fn wait(tid: i32) -> Result<(i32, i32, Usage)> {
     Errno::result(tid).map(|tid| (tid, status, usage))
 }
 
+/// The same without what it has used, which the kernel adds up over all its threads.
+pub(crate) fn wait_only(tid: i32) -> Result<(i32, i32)> {
+    let mut status = 0;
+    let flags = libc::__WALL | libc::__WNOTHREAD;
+    // SAFETY: status is a live local, and no usage is asked for.
+    let tid = unsafe { libc::wait4(tid, &raw mut status, flags, ptr::null_mut()) };
+    Errno::result(tid).map(|tid| (tid, status))
+}
+
 /// Whether the next event of a tracee is its end, which stays to be waited for.
 pub(crate) fn has_ended(tid: i32) -> Result<bool> {
     let flags = libc::WEXITED | libc::WSTOPPED | libc::WNOWAIT | libc::__WALL | libc::__WNOTHREAD;

@@ -50,8 +50,8 @@ impl Tracer {
     /// As [`Tracer::wait`].
     pub fn wait_or_wake(&mut self) -> Result<Woken, TraceeError> {
         loop {
-            match sys::wait(-1) {
-                Ok((tid, status, _)) => {
+            match sys::wait_only(-1) {
+                Ok((tid, status)) => {
                     if let Some(event) = decode(tid, status) {
                         return Ok(Woken::Event(event));
                     }
