@@ -1,5 +1,6 @@
 //! The directory on the host that files are brought to.
 
+use std::ffi::OsStr;
 use std::fs::{File, Permissions};
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::OwnedFd;
@@ -64,7 +65,7 @@ impl OutDirectory {
     pub(super) fn write(&self, at: &Path, source: &File, most: u64) -> io::Result<u64> {
         let directory = self.directory(at.parent().unwrap_or(Path::new("")))?;
         let name = at.file_name().ok_or(ErrorKind::InvalidInput)?;
-        let (mut file, temporary) = new_file(&directory)?;
+        let (mut file, temporary) = new_file(&directory, name)?;
         let written = std::io::copy(&mut source.take(most), &mut file).and_then(|bytes| {
             // Not less than that, whatever our umask is, and not more.
             file.set_permissions(Permissions::from_mode(0o644))?;
@@ -91,14 +92,17 @@ impl OutDirectory {
     }
 }
 
-/// A file of our own in a directory.
-fn new_file(directory: &OwnedFd) -> io::Result<(File, PathBuf)> {
+/// A file of our own in a directory, which is to get another name.
+fn new_file(directory: &OwnedFd, later: &OsStr) -> io::Result<(File, PathBuf)> {
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     for number in 0_u32.. {
         let name = PathBuf::from(format!(".callgate-{}-{number}.part", std::process::id()));
+        // The code may have thought of that name.
+        if name == Path::new(later) {
+            continue;
+        }
         match openat(directory, &name, flags, Mode::from_bits_truncate(0o600)) {
             Ok(fd) => return Ok((File::from(fd), name)),
-            // The code may have thought of that name.
             Err(Errno::EEXIST) => {}
             Err(errno) => return Err(errno.into()),
         }
@@ -144,6 +148,23 @@ mod tests {
             let error = OutDirectory::open(&dir.path().join(bad)).unwrap_err();
             assert!(matches!(error, OutError::Io(_)), "{error}");
         }
+    }
+
+    #[test]
+    fn files_may_have_the_names_of_our_temporary_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = OutDirectory::open(&dir.path().join("out")).unwrap();
+        let names = [1, 0, 2].map(|number| format!(".callgate-{}-{number}.part", std::process::id()));
+        for name in &names {
+            out.write(Path::new(name), &source(name), 99).unwrap();
+        }
+        let at = dir.path().join("out");
+        assert!(
+            names
+                .iter()
+                .all(|name| std::fs::read(at.join(name)).unwrap() == name.as_bytes())
+        );
+        assert_eq!(std::fs::read_dir(&at).unwrap().count(), 3);
     }
 
     #[test]
