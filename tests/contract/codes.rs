@@ -54,3 +54,35 @@ fn a_command_that_is_not_there_is_127_and_one_that_can_not_be_run_126() {
     std::fs::write(&file, "text\n").unwrap();
     expect(126, &mut callgate(["exec", "--", file.to_str().unwrap()]));
 }
+
+#[test]
+fn it_is_passed_on_where_nobody_takes_what_is_said_of_the_run() {
+    let deaf = || {
+        let (writer, reader) = std::os::unix::net::UnixStream::pair().unwrap();
+        drop(reader);
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        [
+            std::process::Stdio::from(std::os::fd::OwnedFd::from(writer)),
+            std::process::Stdio::from(full),
+        ]
+    };
+    for stderr in deaf() {
+        let output = callgate(["exec", "-c", "print('done')\nraise SystemExit(3)"])
+            .stderr(stderr)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(3), "{}", said(&output));
+        assert_eq!(output.stdout, b"done\n");
+    }
+    // What was recorded is written all the same.
+    let dir = scratch();
+    for stderr in deaf() {
+        let trace = dir.path().join("t.json");
+        let output = callgate(["dig", "-o", trace.to_str().unwrap(), "--", "/bin/true"])
+            .stderr(stderr)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        std::fs::remove_file(&trace).unwrap();
+    }
+}

@@ -5,9 +5,9 @@ use std::process::Command;
 
 use serde_json::json;
 
-use super::places::Place;
+use super::places::{Ordinary, Place};
 use super::{feed, outcome_of, policy};
-use crate::support::{available, callgate, not_run, root, said, scratch};
+use crate::support::{available, callgate, not_run, root, said, scratch, tool};
 
 /// Calls by number, in Python.
 const CALL: &str = "
@@ -112,5 +112,24 @@ fn a_stream_that_is_a_directory_is_no_way_out_of_the_root() {
             "{}",
             said(&output)
         );
+    }
+}
+
+#[test]
+fn a_user_who_may_have_few_processes_is_told_so_and_nothing_panics() {
+    let needs = root().and_then(|()| tool("setpriv"));
+    if !available("root", needs) {
+        return;
+    }
+    let user = Ordinary::alone();
+    for number in 1..=6 {
+        let few = format!("import resource; resource.setrlimit(resource.RLIMIT_NPROC, ({number}, {number}))");
+        let output = feed(&mut after(&few, &user.command(&[])), b"print(1)\n");
+        let said = said(&output);
+        assert!(
+            matches!(output.status.code(), Some(2 | 125)) || said.contains("\"status\": \"exited\""),
+            "{number}: {said}"
+        );
+        assert!(!said.contains("panicked"), "{number}: {said}");
     }
 }

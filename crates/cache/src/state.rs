@@ -114,10 +114,17 @@ impl Witnesses {
             let parts: Vec<_> = self
                 .0
                 .chunks(self.0.len().div_ceil(threads.min(4)))
-                .map(|part| scope.spawn(move || holds(part)))
+                .map(|part| {
+                    let thread = std::thread::Builder::new().spawn_scoped(scope, move || holds(part));
+                    thread.map_err(|_| part)
+                })
                 .collect();
             // All are waited for; one that died has seen nothing.
-            parts.into_iter().all(|part| part.join().unwrap_or(false))
+            parts.into_iter().all(|part| match part {
+                Ok(thread) => thread.join().unwrap_or(false),
+                // No more threads can be had.
+                Err(part) => holds(part),
+            })
         })
     }
 

@@ -39,9 +39,9 @@ impl Failure {
 
     /// Prints it to standard error.
     pub(crate) fn print(&self) {
-        anstream::eprintln!("{BOLD_RED}error:{BOLD_RED:#} {}", escape(&self.message));
+        say!("{BOLD_RED}error:{BOLD_RED:#} {}", escape(&self.message));
         if let Some(advice) = &self.advice {
-            anstream::eprintln!("{DIM}  → {}{DIM:#}", escape(advice));
+            say!("{DIM}  → {}{DIM:#}", escape(advice));
         }
     }
 }

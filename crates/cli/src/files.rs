@@ -55,19 +55,19 @@ pub(crate) fn print(out: &BroughtOut, to: &Path) {
     let all = out.files.len();
     let bytes: u64 = out.files.iter().map(|file| file.bytes).sum();
     let files = if all == 1 { "file" } else { "files" };
-    anstream::eprintln!(
+    say!(
         "{GREEN}brought out{GREEN:#} {all} {files} of {bytes} bytes to {}",
         escape(&to.display().to_string())
     );
     for file in out.files.iter().take(NAMED) {
         // As one line, whatever the name is.
-        anstream::eprintln!("  {:?} ({} bytes)", file.name, file.bytes);
+        say!("  {:?} ({} bytes)", file.name, file.bytes);
     }
     if let Some(more) = all.checked_sub(NAMED).filter(|more| *more > 0) {
-        anstream::eprintln!("  and {more} more");
+        say!("  and {more} more");
     }
     if let Some(error) = &out.error {
-        anstream::eprintln!(
+        say!(
             "{BOLD_RED}not all files could be written:{BOLD_RED:#} {}",
             escape(error)
         );

@@ -23,7 +23,7 @@ fn current() -> std::sync::MutexGuard<'static, Option<End>> {
 pub(crate) fn install() -> Result<(), Failure> {
     let mut signals = Signals::new([SIGINT, SIGTERM])
         .map_err(|error| Failure::new(CANNOT, format!("sigaction: {error}")))?;
-    std::thread::spawn(move || {
+    let ends = move || {
         for signal in signals.forever() {
             let ended = current().as_mut().is_some_and(|end| end());
             if !ended {
@@ -31,8 +31,14 @@ pub(crate) fn install() -> Result<(), Failure> {
                 std::process::exit(128 + signal);
             }
         }
-    });
-    Ok(())
+    };
+    let thread = std::thread::Builder::new().spawn(ends);
+    thread.map(drop).map_err(|error| {
+        let advice =
+            "the user has as many processes as it may (`ulimit -u`), or the container (--pids-limit)";
+        Failure::new(CANNOT, format!("no thread that waits for signals: {error}"))
+            .with_advice(Some(advice.to_owned()))
+    })
 }
 
 /// This is what the next signal ends, leaving this word.

@@ -20,6 +20,6 @@ pub(crate) fn open(args: &CacheArgs) -> Arc<Cache> {
 /// Prints what was passed over.
 pub(crate) fn complain(cache: &Cache) {
     for note in cache.notes() {
-        anstream::eprintln!("{DIM}note: {}{DIM:#}", escape(&note));
+        say!("{DIM}note: {}{DIM:#}", escape(&note));
     }
 }

@@ -3,6 +3,9 @@
 //! Three steps: clap reads the words ([`args`]), a module of [`commands`] does the work through the
 //! other crates, and what comes back is an exit code or a [`Failure`], printed once, here.
 
+#[macro_use]
+mod terminal;
+
 mod args;
 mod commands;
 mod failure;
@@ -14,7 +17,6 @@ mod output;
 mod progress;
 mod risks;
 mod table;
-mod terminal;
 
 use std::process::ExitCode;
 

@@ -28,7 +28,7 @@ impl Spinner {
     pub(crate) fn say(&self, message: &str) {
         let message = escape(message).into_owned();
         if self.0.is_hidden() {
-            anstream::eprintln!("{message} …");
+            say!("{message} …");
             return;
         }
         self.0.enable_steady_tick(Duration::from_millis(100));

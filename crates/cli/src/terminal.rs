@@ -1,6 +1,7 @@
 //! Colours, widths, and text that comes from elsewhere.
 
 use std::borrow::Cow;
+use std::io::Write;
 
 use anstyle::{AnsiColor, Style};
 
@@ -9,6 +10,19 @@ pub(crate) const DIM: Style = Style::new().dimmed();
 pub(crate) const GREEN: Style = AnsiColor::Green.on_default();
 pub(crate) const YELLOW: Style = AnsiColor::Yellow.on_default();
 pub(crate) const BOLD_RED: Style = AnsiColor::Red.on_default().bold();
+
+/// Prints a line to standard error. Where nobody takes it (a full disk, a reader that has gone away) it is lost, and
+/// nothing else: what is done and the exit code don't hang on it.
+macro_rules! say {
+    ($($words:tt)*) => {
+        $crate::terminal::line(format_args!($($words)*))
+    };
+}
+
+/// What `say!` does.
+pub(crate) fn line(words: std::fmt::Arguments<'_>) {
+    let _ = writeln!(anstream::stderr().lock(), "{words}");
+}
 
 /// Text that the code under test had a hand in, made harmless for a terminal: control characters
 /// (escape sequences among them) and characters that reorder text are shown as their code.

@@ -115,7 +115,8 @@ impl Streams {
 /// Reads a stream to its end on a thread of its own: the two pipes would block each other otherwise.
 fn collect(stream: Option<impl Read + Send + 'static>) -> Stream {
     let (sender, receiver) = mpsc::channel();
-    thread::spawn(move || {
+    // Without a thread the stream is told as one that can't be read: its sender is gone.
+    let _ = thread::Builder::new().spawn(move || {
         let mut bytes = Vec::new();
         let result = stream.map_or(Ok(0), |mut stream| stream.read_to_end(&mut bytes));
         // Nobody listens any more after a timeout.

@@ -42,7 +42,7 @@ fn record_probe(args: &RecordArgs) -> Result<u8, Failure> {
     let mut traces: Vec<Trace> = Vec::new();
     for run in 1..=args.runs {
         if args.runs > 1 {
-            anstream::eprintln!("{DIM}run {run} of {} …{DIM:#}", args.runs);
+            say!("{DIM}run {run} of {} …{DIM:#}", args.runs);
         }
         let trace = record(request.clone(), |stopper| {
             interrupt::watch(stopper, Word::Interrupt as u32)
@@ -81,7 +81,7 @@ fn record_running(args: &RecordArgs, pid: i32) -> Result<u8, Failure> {
     };
     let trace = attach(request, |stopper| {
         interrupt::watch(stopper, Word::Interrupt as u32);
-        anstream::eprintln!("{DIM}attached to process {pid}; Ctrl-C lets it go …{DIM:#}");
+        say!("{DIM}attached to process {pid}; Ctrl-C lets it go …{DIM:#}");
     })
     .map_err(|error| failure(&error))?;
     interrupt::unwatch();
@@ -95,7 +95,7 @@ fn written(args: &RecordArgs, merged: &Merged) -> Result<u8, Failure> {
     if outcome.succeeded() || outcome.status == EndingKind::Detached {
         return Ok(0);
     }
-    anstream::eprintln!(
+    say!(
         "{YELLOW}the probe failed{YELLOW:#}: it {}; the trace holds what was seen",
         merged.trace.outcome
     );
@@ -147,7 +147,7 @@ fn write(to: &TraceOutput, merged: &Merged, stacks: bool) -> Result<(), Failure>
 
 fn tell_notes(merged: &Merged) {
     for note in &merged.trace.notes {
-        anstream::eprintln!("{DIM}note: {}{DIM:#}", escape(note));
+        say!("{DIM}note: {}{DIM:#}", escape(note));
     }
 }
 

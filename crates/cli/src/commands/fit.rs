@@ -50,7 +50,7 @@ pub(crate) fn run(args: &FitArgs) -> Result<u8, Failure> {
         FitError::Compile(_) | FitError::Amend(_) => Failure::new(BAD_INPUT, error),
     })?;
     for note in &fitted.notes {
-        anstream::eprintln!("{YELLOW}note:{YELLOW:#} {}", escape(note));
+        say!("{YELLOW}note:{YELLOW:#} {}", escape(note));
     }
     let (policy, trace) = (files.policy.display(), files.trace.display());
     if fitted.fits {
@@ -60,7 +60,7 @@ pub(crate) fn run(args: &FitArgs) -> Result<u8, Failure> {
         } else {
             format!(" (after {runs} runs)")
         };
-        anstream::eprintln!(
+        say!(
             "{GREEN}fits{GREEN:#}: {} runs under {policy}{again}; what it did is in {trace}",
             files.stem
         );
@@ -150,7 +150,7 @@ impl Telling<'_> {
 
 impl Progress for Telling<'_> {
     fn tracing(&mut self, stopper: Stopper) {
-        anstream::eprintln!("{DIM}tracing {} …{DIM:#}", self.files.stem);
+        say!("{DIM}tracing {} …{DIM:#}", self.files.stem);
         interrupt::watch(stopper, DigWord::Interrupt as u32);
     }
 
@@ -165,7 +165,7 @@ impl Progress for Telling<'_> {
             ));
         }
         for note in &trace.notes {
-            anstream::eprintln!("{DIM}note: {}{DIM:#}", escape(note));
+            say!("{DIM}note: {}{DIM:#}", escape(note));
         }
     }
 
@@ -175,7 +175,7 @@ impl Progress for Telling<'_> {
     }
 
     fn running(&mut self, attempt: usize, stopper: Stopper) {
-        anstream::eprintln!(
+        say!(
             "{DIM}run {attempt} under {} …{DIM:#}",
             self.files.policy.display()
         );
@@ -190,7 +190,7 @@ impl Progress for Telling<'_> {
             .flatten()
             .filter(|text| !text.is_empty())
         {
-            anstream::eprintln!("{}", escape(text.trim_end()));
+            say!("{}", escape(text.trim_end()));
         }
         report::print(outcome);
         if let Some(amendment) = &attempt.amendment {
@@ -199,7 +199,7 @@ impl Progress for Telling<'_> {
                 .as_ref()
                 .map(|site| format!(" (at {site})"))
                 .unwrap_or_default();
-            anstream::eprintln!(
+            say!(
                 "{BOLD}added{BOLD:#} {}: found at enforcement{}",
                 amendment.call,
                 escape(&site)

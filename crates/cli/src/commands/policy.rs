@@ -88,7 +88,7 @@ fn write(policy: &Policy, to: &std::path::Path) -> Result<u8, Failure> {
 }
 
 fn warn(text: &str) {
-    anstream::eprintln!("{YELLOW}note:{YELLOW:#} {}", escape(text));
+    say!("{YELLOW}note:{YELLOW:#} {}", escape(text));
 }
 
 /// A raw program: 8 bytes per instruction.

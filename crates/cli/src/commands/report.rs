@@ -52,49 +52,49 @@ pub(crate) fn print(outcome: &Outcome) {
     match outcome.status {
         Status::SetupFailed => {
             if let Some(setup) = &outcome.setup {
-                anstream::eprintln!(
+                say!(
                     "{BOLD_RED}nothing ran:{BOLD_RED:#} {}",
                     escape(&setup.to_string())
                 );
                 if let Some(advice) = &setup.advice {
-                    anstream::eprintln!("{DIM}  → {}{DIM:#}", escape(advice));
+                    say!("{DIM}  → {}{DIM:#}", escape(advice));
                 }
             }
         }
-        Status::Exited if outcome.exit_code == 0 => anstream::eprintln!("{GREEN}ran{GREEN:#} in {used}"),
+        Status::Exited if outcome.exit_code == 0 => say!("{GREEN}ran{GREEN:#} in {used}"),
         Status::Exited => {
-            anstream::eprintln!("{YELLOW}exited with {}{YELLOW:#} after {used}", outcome.exit_code)
+            say!("{YELLOW}exited with {}{YELLOW:#} after {used}", outcome.exit_code)
         }
-        Status::Timeout => anstream::eprintln!("{BOLD_RED}killed at the time limit{BOLD_RED:#} after {used}"),
-        Status::Oom => anstream::eprintln!("{BOLD_RED}out of memory{BOLD_RED:#} after {used}"),
+        Status::Timeout => say!("{BOLD_RED}killed at the time limit{BOLD_RED:#} after {used}"),
+        Status::Oom => say!("{BOLD_RED}out of memory{BOLD_RED:#} after {used}"),
         Status::Cpu => {
-            anstream::eprintln!("{BOLD_RED}killed at the limit of CPU time{BOLD_RED:#} after {used}")
+            say!("{BOLD_RED}killed at the limit of CPU time{BOLD_RED:#} after {used}")
         }
         Status::FileSize => {
-            anstream::eprintln!("{BOLD_RED}killed at the limit of a file's size{BOLD_RED:#} after {used}")
+            say!("{BOLD_RED}killed at the limit of a file's size{BOLD_RED:#} after {used}")
         }
         Status::Signaled | Status::Violation => {
             let signal = outcome.signal.as_deref().unwrap_or("a signal");
-            anstream::eprintln!("{BOLD_RED}killed by {signal}{BOLD_RED:#} after {used}");
+            say!("{BOLD_RED}killed by {signal}{BOLD_RED:#} after {used}");
         }
     }
     violation(outcome);
     refusals::print(outcome);
     lacks::print(outcome);
     if let Some(limit) = &outcome.limit {
-        anstream::eprintln!("  {}", mend(limit));
+        say!("  {}", mend(limit));
     }
     for stream in &outcome.truncated {
-        anstream::eprintln!("{YELLOW}cut:{YELLOW:#} {stream} is longer than --output-limit allows");
+        say!("{YELLOW}cut:{YELLOW:#} {stream} is longer than --output-limit allows");
     }
     if let Some(tier) = outcome.tier {
-        anstream::eprintln!("{DIM}tier {tier}: {}{DIM:#}", outcome.layers.join(", "));
+        say!("{DIM}tier {tier}: {}{DIM:#}", outcome.layers.join(", "));
     }
     for missing in &outcome.missing {
-        anstream::eprintln!("{YELLOW}missing layer:{YELLOW:#} {}", escape(missing));
+        say!("{YELLOW}missing layer:{YELLOW:#} {}", escape(missing));
     }
     for note in &outcome.notes {
-        anstream::eprintln!("{DIM}note: {}{DIM:#}", escape(note));
+        say!("{DIM}note: {}{DIM:#}", escape(note));
     }
 }
 
@@ -131,7 +131,7 @@ pub(crate) fn violation(outcome: &Outcome) {
     let Some(violation) = &outcome.violation else {
         return;
     };
-    anstream::eprintln!(
+    say!(
         "{BOLD_RED}refused:{BOLD_RED:#} {BOLD}{}{BOLD:#} {}",
         violation.syscall,
         call(violation)
@@ -156,11 +156,11 @@ fn call(violation: &Violation) -> String {
 fn site(violation: &Violation) {
     let named = named_arguments(Syscall::new(violation.arch, violation.nr), &violation.args);
     if !named.is_empty() {
-        anstream::eprintln!("  that is {}", named.join(", "));
+        say!("  that is {}", named.join(", "));
     }
     match &violation.site {
-        Some(site) => anstream::eprintln!("  at {}", escape_line(&site.to_string())),
-        None => anstream::eprintln!("  at a place that no Python frame tells"),
+        Some(site) => say!("  at {}", escape_line(&site.to_string())),
+        None => say!("  at a place that no Python frame tells"),
     }
 }
 
@@ -170,14 +170,14 @@ fn thread(violation: &Violation) {
     } else {
         "another thread"
     };
-    anstream::eprintln!("  by {which} ({}) of process {}", violation.tid, violation.pid);
+    say!("  by {which} ({}) of process {}", violation.tid, violation.pid);
 }
 
 fn remedy(violation: &Violation, dify: bool) {
     if let Some(remedy) = &violation.remedy {
-        anstream::eprintln!("  to allow it: {}", escape_line(&remedy.command));
+        say!("  to allow it: {}", escape_line(&remedy.command));
         if dify {
-            anstream::eprintln!("  in dify-sandbox: {}", escape(&remedy.dify));
+            say!("  in dify-sandbox: {}", escape(&remedy.dify));
         }
     }
 }

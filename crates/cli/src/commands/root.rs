@@ -75,7 +75,7 @@ pub(crate) fn build(args: &RootBuildArgs) -> Result<u8, Failure> {
         .map(|()| 0);
     }
     for note in &built.root.notes {
-        anstream::eprintln!("{DIM}note: {}{DIM:#}", escape(note));
+        say!("{DIM}note: {}{DIM:#}", escape(note));
     }
     let how = match (&args.store, args.reflink) {
         (Some(_), _) => format!(
@@ -85,7 +85,7 @@ pub(crate) fn build(args: &RootBuildArgs) -> Result<u8, Failure> {
         (None, true) => format!(", {} reflinked", built.reflinked),
         (None, false) => String::new(),
     };
-    anstream::eprintln!(
+    say!(
         "{GREEN}built{GREEN:#} {}: {} files, {:.1} MiB ({} written{}, {} removed)",
         args.dir.display(),
         built.files,
@@ -143,7 +143,7 @@ fn interpreter(script: Option<&Path>, python: Option<&Path>, cache: &Cache) -> R
 
 fn print(report: &Report) -> Result<(), Failure> {
     for note in &report.notes {
-        anstream::eprintln!("{DIM}note: {}{DIM:#}", escape(note));
+        say!("{DIM}note: {}{DIM:#}", escape(note));
     }
     let all: Vec<_> = report.unresolved.iter().map(|m| ("missing", m)).collect();
     let all: Vec<_> = all

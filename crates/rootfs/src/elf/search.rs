@@ -189,11 +189,12 @@ pub(crate) fn parse_all<'v>(view: &'v dyn View, objects: &[(PathBuf, PathBuf)]) 
     let parsed: Vec<_> = std::thread::scope(|scope| {
         let workers: Vec<_> = objects
             .chunks(share)
-            .map(|part| scope.spawn(move || read(part)))
+            .map(|part| std::thread::Builder::new().spawn_scoped(scope, move || read(part)))
             .collect();
-        // A worker that died read nothing: its objects are read again when they are asked for.
+        // A worker that died, or was never there, read nothing: its objects are read when they are asked for.
         workers
             .into_iter()
+            .flatten()
             .flat_map(|worker| worker.join().unwrap_or_default())
             .collect()
     });

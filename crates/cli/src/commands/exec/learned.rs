@@ -14,7 +14,7 @@ use crate::terminal::{BOLD, YELLOW, escape_line};
 
 /// Said before the run, whatever else is kept quiet.
 pub(super) fn warn(policy: &str) {
-    anstream::eprintln!(
+    say!(
         "{YELLOW}{BOLD}learning:{BOLD:#} what {} refuses is allowed in this run and recorded, but for what would open \
          the other layers; the filter holds nobody{YELLOW:#}",
         escape_line(policy)
@@ -41,7 +41,7 @@ pub(super) fn write(file: &Path, run: &Run, outcome: &Outcome, policy: &str) -> 
     output::file(file, text.as_bytes())?;
     let shown = file.display().to_string();
     if trace.syscalls.is_empty() {
-        anstream::eprintln!(
+        say!(
             "{} refused nothing: {} has no calls",
             escape_line(policy),
             escape_line(&shown)
@@ -58,7 +58,7 @@ pub(super) fn write(file: &Path, run: &Run, outcome: &Outcome, policy: &str) -> 
         quoted(&shown),
         quoted(&grown)
     );
-    anstream::eprintln!(
+    say!(
         "{} calls that {} refuses are in {}; a policy with them: {}",
         trace.syscalls.len(),
         escape_line(policy),

@@ -33,7 +33,7 @@ pub(super) fn run(args: &FitArgs, fit: &Fit, fitted: &Fitted, files: &Files) -> 
     let cancel = Cancel::default();
     let handle = cancel.clone();
     interrupt::watch_with(move || handle.cancel());
-    anstream::eprintln!("{DIM}finding out which calls can be refused …{DIM:#}");
+    say!("{DIM}finding out which calls can be refused …{DIM:#}");
     let bar = Bar::new();
     let found = minimise.run(&cancel, &|standing| {
         bar.at(standing.decided, standing.candidates, stage(standing))
@@ -136,20 +136,20 @@ fn sum_up(found: &Minimised, confirm: usize, files: &Files) {
             true => "runs were compared by exit code, standard output and standard error, byte by byte",
             false => "runs were compared by exit code and by what is stable in their output",
         };
-        anstream::eprintln!("{DIM}{how}{DIM:#}");
+        say!("{DIM}{how}{DIM:#}");
         for note in &comparison.notes {
-            anstream::eprintln!("{YELLOW}note:{YELLOW:#} {}", escape(note));
+            say!("{YELLOW}note:{YELLOW:#} {}", escape(note));
         }
     }
     for note in &found.notes {
-        anstream::eprintln!("{YELLOW}note:{YELLOW:#} {}", escape(note));
+        say!("{YELLOW}note:{YELLOW:#} {}", escape(note));
     }
     let Runs {
         baseline,
         search,
         confirm: confirming,
     } = found.runs;
-    anstream::eprintln!(
+    say!(
         "{} runs ({baseline} with nothing refused, {search} to search, {confirming} to confirm) in {}, the time of {:.0} \
          runs with nothing refused ({} each); a run was stopped after {}",
         found.runs.total(),
@@ -167,7 +167,7 @@ fn sum_up(found: &Minimised, confirm: usize, files: &Files) {
         true => "minimal",
         false => "not proved minimal",
     };
-    anstream::eprintln!(
+    say!(
         "{GREEN}{word}{GREEN:#}: {needed} calls are allowed and {refusable} refused in {BOLD}{}{BOLD:#}; all refused at \
          once, the probe ended the same {confirm} times",
         files.policy.display()

@@ -15,21 +15,21 @@ pub(super) fn print(outcome: &Outcome) {
             LackKind::NodeModule => "the Node.js module",
         };
         let name = escape_line(&lack.name);
-        anstream::eprintln!("{YELLOW}missing:{YELLOW:#} {what} {BOLD}{name}{BOLD:#}, as the code says");
+        say!("{YELLOW}missing:{YELLOW:#} {what} {BOLD}{name}{BOLD:#}, as the code says");
         match lack.on_host.as_slice() {
-            [] => anstream::eprintln!("  not found on this host among what everyone may read"),
+            [] => say!("  not found on this host among what everyone may read"),
             found => {
                 for path in found {
-                    anstream::eprintln!("  on this host: {}", escape_line(&path.display().to_string()));
+                    say!("  on this host: {}", escape_line(&path.display().to_string()));
                 }
             }
         }
         if !lack.options.is_empty() {
             let words: Vec<String> = lack.options.iter().map(|word| quoted(word)).collect();
-            anstream::eprintln!("  to have it in the run: {}", escape_line(&words.join(" ")));
+            say!("  to have it in the run: {}", escape_line(&words.join(" ")));
         }
         if let Some(advice) = &lack.advice {
-            anstream::eprintln!("  {}", escape_line(advice));
+            say!("  {}", escape_line(advice));
         }
     }
 }

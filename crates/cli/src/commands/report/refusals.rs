@@ -14,7 +14,7 @@ pub(super) fn print(outcome: &Outcome) {
         return;
     };
     if refusals.is_empty() {
-        anstream::eprintln!("{DIM}no call was refused with an errno{DIM:#}");
+        say!("{DIM}no call was refused with an errno{DIM:#}");
     }
     // What was allowed for learning is in the trace.
     let refused: Vec<_> = refusals
@@ -26,10 +26,10 @@ pub(super) fn print(outcome: &Outcome) {
     }
     let kinds = refused.len().saturating_sub(SHOWN);
     if kinds > 0 {
-        anstream::eprintln!("{YELLOW}refused:{YELLOW:#} {kinds} more kinds of calls, which --json shows");
+        say!("{YELLOW}refused:{YELLOW:#} {kinds} more kinds of calls, which --json shows");
     }
     if outcome.refusals_omitted > 0 {
-        anstream::eprintln!(
+        say!(
             "{YELLOW}refused:{YELLOW:#} {} more calls, of kinds that are not kept",
             outcome.refusals_omitted
         );
@@ -46,7 +46,7 @@ fn one(refusal: &Refusal, got: &str) {
         Refuser::Policy if got == refusal.answer => String::new(),
         Refuser::Policy => format!(", the policy answers {}", refusal.answer),
     };
-    anstream::eprintln!(
+    say!(
         "{YELLOW}refused:{YELLOW:#} {BOLD}{}{BOLD:#} {}; it got {got}{answer}, {times}",
         refusal.call.syscall,
         call(&refusal.call)
