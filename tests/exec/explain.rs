@@ -416,3 +416,29 @@ fn a_policy_that_is_too_long_to_be_told_of_runs_nothing_and_says_so() {
         );
     }
 }
+
+/// The default policy answers new processes with EPERM: "operation not permitted" by itself names no call.
+#[test]
+fn code_that_says_it_was_not_permitted_is_told_how_the_call_is_named() {
+    let code = "import subprocess\nsubprocess.run(['/bin/true'])\n";
+    let told = |args: &[&str]| {
+        let outcome = outcome(args, code);
+        assert_eq!(outcome["exit_code"], 1, "{outcome:#}");
+        outcome
+    };
+    let notes = told(&[])["notes"].to_string();
+    assert!(
+        notes.contains("Operation not permitted") && notes.contains("--explain names the call"),
+        "{notes}"
+    );
+    let explained = told(&["--explain"]);
+    let refusals = explained["refusals"].as_array().unwrap();
+    assert!(
+        refusals.iter().any(|call| call["syscall"] == "clone"),
+        "{explained:#}"
+    );
+    assert!(
+        !explained["notes"].to_string().contains("--explain"),
+        "{explained:#}"
+    );
+}

@@ -9,6 +9,7 @@ mod limits;
 mod objects;
 mod packages;
 mod recognise;
+mod refusals;
 
 use std::path::PathBuf;
 
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use self::found::Found;
 pub(crate) use self::limits::limits_said;
 use self::recognise::{Wanted, recognise};
+pub(crate) use self::refusals::refusal_said;
 use crate::run::{Root, Run};
 use crate::tier::Tier;
 

@@ -39,7 +39,7 @@ pub(crate) fn limits_said(limits: &Limits, stderr: &[u8]) -> Vec<String> {
 }
 
 /// Whether a line says how something failed: `MemoryError`, `OSError: [Errno 28] …`, `cp: error writing …: …`.
-fn is_error(line: &str) -> bool {
+pub(super) fn is_error(line: &str) -> bool {
     !line.starts_with(char::is_whitespace) && (line.contains(": ") || line.trim_end() == "MemoryError")
 }
 

@@ -6,9 +6,10 @@ use super::request::{Io, Network, Run};
 use super::streams::{Captures, finish};
 use crate::attend::Attended;
 use crate::cgroup::{Absent, Cgroup};
+use crate::filtering::Filtering;
 use crate::host;
 use crate::inherited::of_core_dumps;
-use crate::lacks::{lacks, limits_said};
+use crate::lacks::{lacks, limits_said, refusal_said};
 use crate::landlock;
 use crate::network::opened;
 use crate::outcome::{Outcome, SetUpFailure, Usage};
@@ -44,6 +45,9 @@ impl Course<'_> {
             outcome.lacks = lacks(run, self.tier, &stderr);
             if outcome.limit.is_none() {
                 outcome.notes.extend(limits_said(&run.limits, &stderr));
+            }
+            if run.filtering == Filtering::Enforced && outcome.violation.is_none() {
+                outcome.notes.extend(refusal_said(&run.filter, &stderr));
             }
         }
         outcome.tier = Some(self.tier);
