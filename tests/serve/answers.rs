@@ -122,9 +122,11 @@ fn requests_that_can_not_be_meant_are_refused() {
     let server = Server::start(&["--body-limit", "64K"]);
     let run = "/v1/sandbox/run";
     for (body, part) in [
-        ("", "EOF"),
+        ("", "no JSON object"),
         ("{", "EOF"),
-        ("[]", ""),
+        ("[]", "no JSON object"),
+        (r#"["python3", "print(1)"]"#, "no JSON object"),
+        ("null", "no JSON object"),
         (r#"{"language": "python3"}"#, "code is missing"),
         (r#"{"language": "python3", "code": ""}"#, "code is missing"),
         (r#"{"code": "print(1)"}"#, "language is missing"),

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use callgate_exec::{SetUpFailure, Status, Tier};
 use callgate_python::interpreter::InterpreterError;
+use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
 use crate::Settings;
@@ -43,6 +44,9 @@ pub enum ServeError {
     SetUp(SetUpFailure),
 }
 
+/// SIGTERM and SIGINT.
+type Stops = [Signal; 2];
+
 /// How long runs that are ended may take until nothing of them is left.
 const LAST: Duration = Duration::from_secs(5);
 
@@ -62,7 +66,7 @@ pub fn serve(mut settings: Settings) -> Result<(), ServeError> {
 }
 
 async fn until_stopped(settings: Settings, engine: Arc<Engine>) -> Result<(), ServeError> {
-    let mut stops = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
+    let mut stops: Stops = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
     let address = settings.listen;
     let refused = |source| ServeError::Listen { address, source };
     let socket = TcpListener::bind(address).await.map_err(refused)?;
@@ -83,18 +87,7 @@ async fn until_stopped(settings: Settings, engine: Arc<Engine>) -> Result<(), Se
         let _ = stopped.await;
     });
     let serving = tokio::spawn(serving);
-    let first = tokio::task::spawn_blocking(move || prepared(&engine));
-    let early = tokio::select! {
-        tried = first => {
-            match tried {
-                Ok(tried) => tried.map_err(ServeError::SetUp)?,
-                Err(error) => return Err(ServeError::Start(io::Error::other(error))),
-            }
-            false
-        }
-        () = any(&mut stops) => true,
-    };
-    if !early {
+    if can_run(engine, &mut stops).await? {
         app.enter(Phase::Ready);
         info!("ready");
         any(&mut stops).await;
@@ -102,22 +95,40 @@ async fn until_stopped(settings: Settings, engine: Arc<Engine>) -> Result<(), Se
     app.enter(Phase::Stopping);
     info!(grace_s = settings.grace.as_secs_f64(), "stopping");
     let _ = stop.send(());
-    let Ok(open) = serving.await else { return Ok(()) };
+    if let Ok(open) = serving.await {
+        finish(&app, open, settings.grace, &mut stops).await;
+    }
+    info!("stopped");
+    Ok(())
+}
+
+/// Makes what runs need; false if the server is stopped before that is done.
+async fn can_run(engine: Arc<Engine>, stops: &mut Stops) -> Result<bool, ServeError> {
+    let prepared = tokio::task::spawn_blocking(move || prepared(&engine));
+    tokio::select! {
+        tried = prepared => match tried {
+            Ok(tried) => tried.map(|()| true).map_err(ServeError::SetUp),
+            Err(error) => Err(ServeError::Start(io::Error::other(error))),
+        },
+        () = any(stops) => Ok(false),
+    }
+}
+
+/// Waits for the requests in hand, for `grace` or until there is another signal, and ends what still runs.
+async fn finish(app: &App, open: GracefulShutdown, grace: Duration, stops: &mut Stops) {
     let gone = open.shutdown();
     tokio::pin!(gone);
     tokio::select! {
         () = &mut gone => {}
-        () = tokio::time::sleep(settings.grace) => end(&app, gone).await,
-        () = any(&mut stops) => end(&app, gone).await,
+        () = tokio::time::sleep(grace) => end(app, gone).await,
+        () = any(stops) => end(app, gone).await,
     }
     // Runs whose clients have gone have no connection any more.
     app.runner.gate.close();
     if app.runner.gate.running() > 0 {
         app.runner.runs.end_all();
-        let _ = tokio::time::timeout(LAST, none_running(&app)).await;
+        let _ = tokio::time::timeout(LAST, none_running(app)).await;
     }
-    info!("stopped");
-    Ok(())
 }
 
 /// Ends all runs, and waits a little for their clients to be told.
@@ -135,7 +146,7 @@ async fn none_running(app: &App) {
 }
 
 /// Waits for one of the signals.
-async fn any(stops: &mut [tokio::signal::unix::Signal; 2]) {
+async fn any(stops: &mut Stops) {
     let [terminate, interrupt] = stops;
     tokio::select! {
         _ = terminate.recv() => {}

@@ -198,7 +198,7 @@ fn load(server: &Server, body: &Path, requests: usize, clients: usize) -> Load {
     // Of the columns min, mean, deviation, median, max the first.
     match (
         field("Requests per second"),
-        part("Total"),
+        part("Total:"),
         part("50%"),
         part("99%"),
     ) {

@@ -31,11 +31,14 @@ pub(crate) async fn parsed<T: DeserializeOwned>(request: Request, app: &App) -> 
         }
     };
     // `curl -d '{…}'` says that it sends a form; no form begins like that.
-    let json = bytes.trim_ascii_start().starts_with(b"{");
-    match form && !json {
-        true => serde_urlencoded::from_bytes(&bytes).map_err(|error| Refusal::bad_request(error.to_string())),
-        false => serde_json::from_slice(&bytes).map_err(|error| Refusal::bad_request(error.to_string())),
-    }
+    let object = bytes.trim_ascii_start().starts_with(b"{");
+    let parsed = match (object, form) {
+        (true, _) => serde_json::from_slice(&bytes).map_err(|error| error.to_string()),
+        (false, true) => serde_urlencoded::from_bytes(&bytes).map_err(|error| error.to_string()),
+        // Lists, too, would do for serde, which takes their values in the order of the fields.
+        (false, false) => Err("the body is no JSON object: expected {\"language\": …}".to_owned()),
+    };
+    parsed.map_err(Refusal::bad_request)
 }
 
 fn is_form(headers: &HeaderMap) -> bool {
