@@ -34,7 +34,7 @@ pub fn run(wanted: &[String], dir: &Path) {
     if python != packaged && Path::new(packaged).exists() {
         compare(dir, &format!("print(1), {packaged}"), packaged, one, &[], 400);
     }
-    compare(dir, "print(1), --fresh", &python, one, &["--fresh"], 80);
+    compare(dir, "print(1), --fresh", &python, one, &["--fresh"], 40);
     let numpy = environment(&probe("with_numpy.py"), dir);
     let flags = ["--preimport", "json,numpy"];
     compare(dir, "import numpy", &numpy, "import numpy; print(1)", &flags, 400);
