@@ -3,6 +3,7 @@
 //! - [`streams`]: input, output, arguments, capture;
 //! - [`contents`]: what stands in a root besides the program, and what of the host's trees does not;
 //! - [`inputs`], [`outputs`]: files that are brought into the work directory and out of it;
+//! - [`traps`]: symlinks of others that would have us remove what is elsewhere;
 //! - [`handed_down`]: what is not: the supervisor's keys, ignored signals, directories as streams;
 //! - [`network`]: what is reached without and with `--net host`;
 //! - [`sight`]: what of the host can be seen, reached or changed;
@@ -45,6 +46,7 @@ mod sight;
 mod streams;
 mod tiers;
 mod together;
+mod traps;
 mod violations;
 
 use std::io::Write;

@@ -41,4 +41,4 @@ mod trust;
 pub use cache::Cache;
 pub use seen::{Part, saw, saw_way, watched};
 pub use state::Witnesses;
-pub use trust::{Distrust, ours};
+pub use trust::{Distrust, ours, own};

@@ -79,6 +79,23 @@ pub fn ours(dir: &Path) -> Result<OwnedFd, Distrust> {
     Ok(opened.into())
 }
 
+/// Whether a directory that is there is ours, and nobody else may write to it. Those above it are not looked at: for
+/// places where these are known to be others' (a volume of a container).
+///
+/// # Errors
+/// [`Distrust`] says whose it is.
+pub fn own(dir: &Path) -> Result<(), Distrust> {
+    let data = dir.symlink_metadata().map_err(|source| Distrust::Io {
+        path: dir.to_owned(),
+        source,
+    })?;
+    if !data.is_dir() {
+        return Err(Distrust::Kind { path: dir.to_owned() });
+    }
+    owner(dir, &data, false)?;
+    writable(dir, &data, false)
+}
+
 /// Whether an opened file is ours and only ours.
 pub(crate) fn file(path: &Path, file: &File) -> Result<(), Distrust> {
     let data = file.metadata().map_err(|source| Distrust::Io {

@@ -109,13 +109,18 @@ pub(crate) fn directory_steps(directory: &Path, limits: &Limits) -> Vec<Step> {
     steps
 }
 
-/// The scratch directories that a built root has.
+/// The scratch directories that a built root has. No symlink leads to one: what is in them is removed.
 pub(crate) fn scratch_of(directory: &Path) -> Vec<PathBuf> {
     let known = ["/tmp", "/dev/shm"].map(PathBuf::from);
-    known
-        .into_iter()
-        .filter(|at| below(&directory.to_string_lossy(), at).is_dir())
-        .collect()
+    let there = |at: &PathBuf| {
+        let inside = at.strip_prefix("/").unwrap_or(at).ancestors();
+        let mut inside = inside.filter(|part| !part.as_os_str().is_empty());
+        inside.all(|part| {
+            let data = directory.join(part).symlink_metadata();
+            data.is_ok_and(|data| data.is_dir())
+        })
+    };
+    known.into_iter().filter(there).collect()
 }
 
 /// A tmpfs of our own as `/`, with the host's root at [`OLD`] and a place for the tree at [`NEW`].

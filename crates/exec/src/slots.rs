@@ -12,6 +12,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use callgate_cache::own;
 use callgate_rootfs::{BuildOptions, BuiltRoot, Identity, Plan, current, materialise, replica_of, replicate};
 use nix::fcntl::{Flock, FlockArg};
 use sha2::{Digest, Sha256};
@@ -164,9 +165,6 @@ fn has_scratch(root: &Path) -> bool {
 fn lock(base: &Path) -> io::Result<Flock<File>> {
     let mut name = base.as_os_str().to_owned();
     name.push(".lock");
-    if let Some(parent) = base.parent() {
-        DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
-    }
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
@@ -183,6 +181,7 @@ fn base_of(plan: &Plan, run: &Run) -> Result<PathBuf, SetUpFailure> {
         .or(plan.program())
         .unwrap_or(Path::new("/"));
     let cache = callgate_python::environment::cache_dir().map_err(failed("root"))?;
+    let roots = trusted(&cache)?;
     let mut hash = Sha256::new();
     hash.update(main.as_os_str().as_bytes());
     if run.network == Network::Host {
@@ -198,5 +197,27 @@ fn base_of(plan: &Plan, run: &Run) -> Result<PathBuf, SetUpFailure> {
         .take(16)
         .map(|byte| format!("{byte:02x}"))
         .collect();
-    Ok(cache.join("roots").join(name))
+    Ok(roots.join(name))
+}
+
+/// Where roots are, in this cache, having made sure that nobody else has a say in it: we write to them and empty them as
+/// the superuser, and whoever could put a symlink there would have us do that elsewhere.
+fn trusted(cache: &Path) -> Result<PathBuf, SetUpFailure> {
+    let roots = cache.join("roots");
+    let made = DirBuilder::new().recursive(true).mode(0o755).create(&roots);
+    made.map_err(failed("root"))?;
+    // That the cache is elsewhere is for whoever has the directory above it to say.
+    let cache = cache.canonicalize().map_err(failed("root"))?;
+    let roots = cache.join("roots");
+    for dir in [&cache, &roots] {
+        own(dir).map_err(|distrust| SetUpFailure {
+            step: "root".to_owned(),
+            error: distrust.to_string(),
+            advice: Some(
+                "roots are made, and emptied, in a directory of the superuser's own: set XDG_CACHE_HOME to one"
+                    .to_owned(),
+            ),
+        })?;
+    }
+    Ok(roots)
 }
