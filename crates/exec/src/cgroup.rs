@@ -212,6 +212,14 @@ impl Cgroup {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+    use std::time::{Duration, Instant};
+
+    use callgate_launch::{Init, Launch};
+    use callgate_testing::available;
+    use nix::sys::signal::Signal;
+    use nix::sys::wait::{WaitStatus, waitpid};
+
     use super::*;
 
     #[test]
@@ -239,5 +247,61 @@ mod tests {
         assert_eq!(made("one", "one", None), 1);
         assert_eq!(made("one", "other", Some("one")), 2);
         assert_eq!(made("one", "one", Some("other")), 2);
+    }
+
+    /// Where version 2 is mounted, if a cgroup can be made there. Its controllers may be in version 1.
+    fn unified() -> Result<PathBuf, String> {
+        let text = std::fs::read_to_string("/proc/self/mountinfo").map_err(|error| error.to_string())?;
+        let mount = mounts::mounts(&text)
+            .into_iter()
+            .find(|mount| mount.kind == "cgroup2");
+        let at = mount.ok_or("cgroup2 is not mounted")?.at;
+        Directory::new(&at, 65_000).map_err(|absent| absent.to_string())?;
+        Ok(at)
+    }
+
+    #[test]
+    fn version_2_has_a_run_from_its_first_instruction_on_tells_its_time_and_ends_it() {
+        let place = unified();
+        if !available("cgroup2", place.as_ref().map(drop).map_err(Clone::clone)) {
+            return;
+        }
+        let cgroup = Cgroup {
+            kind: Kind::V2(Directory::new(&place.unwrap(), 65_000).unwrap()),
+            tasks: Vec::new(),
+        };
+        assert!(cgroup.steps().is_empty());
+        let at = cgroup.directories()[0].path().to_owned();
+        let init = Init {
+            cgroup: cgroup.descriptor(),
+            ..Default::default()
+        };
+        let none: [&str; 0] = [];
+        // It and its child, which is another process's by then.
+        let spins = ["sh", "-c", "(while :; do :; done) & while :; do :; done"];
+        let launch = Launch::new("/bin/sh", spins, none).unwrap();
+        let mut started = launch.init(init).start().unwrap();
+        // Before it has had the word.
+        let own = std::fs::read_to_string(format!("/proc/{}/cgroup", started.pid())).unwrap();
+        let name = at.file_name().unwrap().to_str().unwrap();
+        let line = own.lines().find(|line| line.starts_with("0::")).unwrap();
+        assert!(line.ends_with(name), "{own}");
+        started.go().unwrap();
+        let clock = cgroup.clock().unwrap();
+        let begun = Instant::now();
+        while clock.read().unwrap() < Duration::from_millis(50) {
+            assert!(begun.elapsed() < Duration::from_secs(20));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert!(cgroup.readings().cpu >= Some(Duration::from_millis(50)));
+        let procs = std::fs::read_to_string(at.join("cgroup.procs")).unwrap();
+        assert!(procs.lines().count() >= 3, "{procs}");
+        drop(cgroup);
+        assert!(!at.exists());
+        let ended = waitpid(started.pid(), None).unwrap();
+        assert!(
+            matches!(ended, WaitStatus::Signaled(_, Signal::SIGKILL, _)),
+            "{ended:?}"
+        );
     }
 }
