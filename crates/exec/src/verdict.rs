@@ -178,8 +178,12 @@ fn hits(run: &Run, limit: Option<Limit>, readings: &Readings) -> Vec<String> {
     }
     if readings.pids_refused > 0 {
         notes.push(format!(
-            "{} times it was refused a process or thread: {} at once are allowed (--pids)",
-            readings.pids_refused, run.limits.pids
+            "it was refused a process or thread {}: {} at once are allowed (--pids)",
+            match readings.pids_refused {
+                1 => "once".to_owned(),
+                times => format!("{times} times"),
+            },
+            run.limits.pids
         ));
     }
     notes

@@ -9,8 +9,8 @@ use super::exec::size;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A content is held by a root as long as the root's directory has it: remove roots that are not wanted any more (rm -r)
-before. Builds that use the store are waited for.
+A content is held by a root as long as the root's directory has it: first remove the roots that are
+not wanted any more (rm -r). Builds that use the store are waited for.
 Exit codes: 0 done; 2 bad input; 125 it can't be removed.")]
 pub(crate) struct RootPruneArgs {
     /// The directory that was given to `root build --store`

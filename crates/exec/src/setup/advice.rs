@@ -31,13 +31,17 @@ pub(crate) fn advice(step: &str, errno: Errno) -> Option<String> {
              (kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0); in Docker, \
              add --cap-add SYS_ADMIN, or use --tier container"
         }
+        "clone" if errno == Errno::ENOSYS => {
+            "an outer sandbox refuses clone3, by which a run is made in its cgroup (version 2): allow it there"
+        }
         "mount_setattr" if errno == Errno::ENOSYS => {
             "mount_setattr needs Linux 5.12; use --tier container on older kernels"
         }
         "cgroup" => {
             "tier full needs a cgroup file system that is mounted and can be written to, with the controllers of \
-             memory and pids: in Docker, --cgroupns=private with a writable /sys/fs/cgroup; in a systemd service, \
-             Delegate=yes and DelegateSubgroup=; or use --tier auto, which does without and says so"
+             memory and pids: in Docker, --cgroupns=private with a writable /sys/fs/cgroup, whose own processes are \
+             moved into a cgroup below it first (cgroups(7), no internal processes); in a systemd service, Delegate=yes \
+             and DelegateSubgroup=; or use --tier auto, which does without and says so"
         }
         "chroot" if refused => "chroot needs CAP_SYS_CHROOT: in Docker, don't drop it (--cap-add SYS_CHROOT)",
         "setresuid" | "setresgid" | "setgroups" if refused => {
