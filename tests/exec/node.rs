@@ -232,8 +232,8 @@ fn what_can_not_be_meant_is_refused() {
     }
     for (args, word) in [
         (
-            &["--lang", "node", "--lock", "body", "-c", "1"][..],
-            "--lock body is for Python",
+            &["--lock", "body", "--", "node", "-v"][..],
+            "--lock body is for scripts",
         ),
         (
             &["--lang", "node", "--", "node", "-v"],
@@ -337,4 +337,88 @@ fn a_command_that_is_node_has_its_files_and_a_traced_root_runs_it() {
         "{}",
         said(&output)
     );
+}
+
+/// dify-sandbox's list for Node.js is for what comes after start-up: neither its loader's nor its own calls are in it.
+#[test]
+fn locked_at_the_body_dify_sandboxs_list_is_enough_and_holds_from_the_first_statement_at_every_tier() {
+    if !node() {
+        return;
+    }
+    let flags = [
+        "--lang",
+        "node",
+        "--lock",
+        "body",
+        "--policy",
+        "dify-nodejs",
+        "--env",
+        "A=b",
+    ];
+    let code = "require('fs').mkdirSync('made')";
+    for place in Place::all() {
+        let run = |code: &str| {
+            let mut command = place.command(&flags);
+            outcome_of(&feed(&mut command, code.as_bytes()))
+        };
+        let seen = run("const all = []; for (let i = 0; i < 1e5; i++) all.push({i});\n\
+                        setTimeout(() => console.log('later', process.argv.length), 20);\n\
+                        console.log(all.length, process.env.A, require.main === module)");
+        assert_eq!(
+            (&seen["exit_code"], &seen["stdout"]),
+            (&json!(0), &json!("100000 b true\nlater 2\n")),
+            "{}: {seen:#}",
+            place.tier()
+        );
+        assert!(
+            seen["layers"].to_string().contains("seccomp from the first line"),
+            "{seen:#}"
+        );
+        let refused = run(code);
+        assert_eq!(
+            (&refused["status"], &refused["violation"]["syscall"]),
+            (&json!("violation"), &json!("mkdir")),
+            "{}: {refused:#}",
+            place.tier()
+        );
+        // What does not compile is no longer start-up's business either.
+        let wrong = run(&format!("{code}; ]"));
+        assert_eq!(wrong["status"], "exited", "{}: {wrong:#}", place.tier());
+        assert!(
+            wrong["stderr"].as_str().unwrap().contains("SyntaxError"),
+            "{wrong:#}"
+        );
+    }
+    let dir = scratch();
+    let module = dir.path().join("m.mjs");
+    std::fs::write(
+        &module,
+        "import path from 'node:path'; console.log(path.basename('/a/b'))",
+    )
+    .unwrap();
+    let output = expect(
+        0,
+        callgate(["exec", "--quiet", "--lang", "node", "--lock", "body"]).arg(&module),
+    );
+    assert_eq!(output.stdout, b"b\n");
+}
+
+#[test]
+fn javascript_that_is_to_wait_for_the_lock_is_not_run_when_nobody_answers() {
+    if !node() {
+        return;
+    }
+    let dir = scratch();
+    let code = dir.path().join("code");
+    std::fs::write(&code, "console.log('reached')").unwrap();
+    let start = include_str!("../../crates/exec/src/node/start.js");
+    for (lock, status, said) in [("exec", 0, "reached\n"), ("body", 125, "")] {
+        let mut command = Command::new("node");
+        command.args(["-e", start, "--", "0", lock, "name.js"]);
+        command.stdin(std::fs::File::open(&code).unwrap());
+        let output = expect(status, &mut command);
+        assert_eq!(String::from_utf8_lossy(&output.stdout), said, "{lock}");
+        let told = String::from_utf8_lossy(&output.stderr).contains("nobody supervises");
+        assert_eq!(told, lock == "body");
+    }
 }

@@ -156,7 +156,7 @@ pub(crate) fn attend(
     let watch = Watch::new(
         init.as_raw(),
         run.lock,
-        run.program.has_prelude(),
+        run.program.sign(run.lock),
         (filter, run.filtering),
         &mut on_command,
     );

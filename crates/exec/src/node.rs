@@ -10,6 +10,8 @@ use std::process::{Command, Stdio};
 use callgate_cache::{Cache, saw_way};
 use serde::{Deserialize, Serialize};
 
+use crate::lock::Lock;
+
 /// Prints what [`Node`] holds.
 const DESCRIBE: &str = include_str!("node/describe.js");
 /// Starts the code.
@@ -115,12 +117,23 @@ impl Node {
     }
 }
 
-/// The command that starts the code behind this descriptor as a file of this name in the work directory.
-pub(crate) fn command(executable: &Path, code: RawFd, name: &str, args: &[OsString]) -> Vec<OsString> {
+/// The command that starts the code behind this descriptor as a file of this name in the work directory; it waits for
+/// the lock before, if that is at the body.
+pub(crate) fn command(
+    executable: &Path,
+    code: RawFd,
+    lock: Lock,
+    name: &str,
+    args: &[OsString],
+) -> Vec<OsString> {
     let start = ["-e", START, "--"].map(OsString::from);
     let mut argv = vec![executable.into()];
     argv.extend(start);
-    argv.extend([code.to_string().into(), name.into()]);
+    let lock = match lock {
+        Lock::Body => "body",
+        Lock::Exec => "exec",
+    };
+    argv.extend([code.to_string().into(), lock.into(), name.into()]);
     argv.extend_from_slice(args);
     argv
 }

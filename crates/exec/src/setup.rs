@@ -20,7 +20,7 @@ use crate::filtering::Filtering;
 use crate::host::Reach;
 use crate::landlock;
 use crate::limits::Limits;
-use crate::lock::Lock;
+use crate::lock::{Lock, Sign};
 use crate::mounted;
 use crate::mounted::Standing;
 use crate::private::Private;
@@ -73,7 +73,8 @@ pub(crate) struct SetUp<'a> {
     pub(crate) lock: Lock,
     pub(crate) filtering: Filtering,
     pub(crate) code: Option<RawFd>,
-    pub(crate) prelude: bool,
+    /// By what a prelude will tell that start-up is over, if there is one.
+    pub(crate) sign: Option<Sign>,
     pub(crate) streams: &'a Streams,
     pub(crate) files: &'a Files,
     pub(crate) landlock: Option<&'a landlock::Layer>,

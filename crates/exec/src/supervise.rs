@@ -2,16 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use callgate_abi::{Arch, Filter};
+use callgate_abi::Filter;
 use callgate_launch::Failure;
-use callgate_python::prelude::{MARKER, Marker};
 use callgate_tracee::{Event, Injector, Load, Moment, Reason, Resume, Stopped, TraceeError, Tracer, Usage};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::filtering::{Filtering, Refusal, Refusals};
-use crate::lock::{Lock, MARKER_DATA};
+use crate::lock::{Lock, MARKER_DATA, Sign};
 use crate::outcome::Violation;
 use crate::violation::{Sightings, process_of};
 
@@ -97,8 +96,8 @@ pub(crate) struct Watch<'a> {
     guest: bool,
     phase: Phase,
     lock: Lock,
-    /// A prelude is waiting for an answer.
-    script: bool,
+    /// By what the prelude tells that it waits for an answer, if there is one.
+    sign: Option<Sign>,
     filter: &'a Filter,
     on_command: &'a mut dyn FnMut(i32) -> Result<(), WatchError>,
     sightings: Sightings,
@@ -112,7 +111,7 @@ impl<'a> Watch<'a> {
     pub(crate) fn new(
         init: i32,
         lock: Lock,
-        script: bool,
+        sign: Option<Sign>,
         (filter, filtering): (&'a Filter, Filtering),
         on_command: &'a mut dyn FnMut(i32) -> Result<(), WatchError>,
     ) -> Self {
@@ -126,7 +125,7 @@ impl<'a> Watch<'a> {
             guest: false,
             phase: Phase::Starting,
             lock,
-            script,
+            sign,
             filter,
             on_command,
             sightings: Sightings::default(),
@@ -148,7 +147,13 @@ impl<'a> Watch<'a> {
             command: Some(command),
             guest: true,
             phase: Phase::Unseated,
-            ..Self::new(init, Lock::Body, true, (filter, Filtering::Enforced), on_command)
+            ..Self::new(
+                init,
+                Lock::Body,
+                Some(Sign::PYTHON),
+                (filter, Filtering::Enforced),
+                on_command,
+            )
         }
     }
 
@@ -173,7 +178,9 @@ impl<'a> Watch<'a> {
 
     fn towards_seat(&mut self, tracee: Stopped, seat: &mut Seat<'_>) -> Result<(), WatchError> {
         let how = match (tracee.reason(), self.phase) {
-            (Reason::Seccomp, Phase::Unseated) if is_marker(&tracee, |data| data == MARKER_DATA)? => {
+            (Reason::Seccomp, Phase::Unseated)
+                if is_marker(&tracee, &Sign::PYTHON, |data| data == MARKER_DATA)? =>
+            {
                 self.phase = Phase::AtSeat;
                 Resume::ToNextSyscall
             }
@@ -298,7 +305,7 @@ impl<'a> Watch<'a> {
             }
             (Reason::Syscall, Phase::AtExec) if is_exit(&tracee)? => {
                 let tracee = self.install(tracee, true)?.finish(None)?;
-                self.phase = if self.script {
+                self.phase = if self.sign.is_some() {
                     Phase::Executed
                 } else {
                     Phase::Running
@@ -306,7 +313,7 @@ impl<'a> Watch<'a> {
                 return Ok(tracee.resume(Resume::Freely)?);
             }
             (Reason::Syscall, Phase::AtMarker) if is_exit(&tracee)? => {
-                let answer = Marker::ACK as i64;
+                let answer = self.sign.map_or(0, |sign| sign.answer);
                 let tracee = match self.lock {
                     Lock::Body => self.install(tracee, false)?.finish(Some(answer))?,
                     Lock::Exec => {
@@ -328,7 +335,12 @@ impl<'a> Watch<'a> {
 
     /// Whether the command is at the marker: what the policy refuses is refused, the marker too.
     fn is_at_marker(&self, tracee: &Stopped) -> Result<bool, TraceeError> {
-        is_marker(tracee, |data| data == MARKER_DATA || self.refusals.allows(data))
+        match &self.sign {
+            Some(sign) => is_marker(tracee, sign, |data| {
+                data == MARKER_DATA || self.refusals.allows(data)
+            }),
+            None => Ok(false),
+        }
     }
 
     /// Installs the filter: the command has just left a call.
@@ -367,13 +379,14 @@ pub(crate) fn is_exit(tracee: &Stopped) -> Result<bool, TraceeError> {
 }
 
 /// Whether a tracee is stopped at the prelude's marker, by a filter that sent this word along.
-pub(crate) fn is_marker(tracee: &Stopped, sent: impl Fn(u32) -> bool) -> Result<bool, TraceeError> {
+pub(crate) fn is_marker(
+    tracee: &Stopped,
+    sign: &Sign,
+    sent: impl Fn(u32) -> bool,
+) -> Result<bool, TraceeError> {
     let stop = tracee.syscall()?;
     let (Some((call, args)), Moment::Seccomp { data, .. }) = (stop.call(), stop.moment) else {
         return Ok(false);
     };
-    Ok(sent(data)
-        && call.arch() == Some(Arch::NATIVE)
-        && call.known_name() == Some(Marker::SYSCALL)
-        && MARKER.is_marker(&args))
+    Ok(sent(data) && sign.is(call, &args))
 }

@@ -16,7 +16,7 @@ use crate::supervise::{End, Seen, WatchError};
 /// The outcome from what was seen and reported, and from what the cgroup says.
 pub(crate) fn judge(run: &Run, attended: &Attended, readings: &Readings) -> Result<Outcome, SetUpFailure> {
     let Attended { seen, reports, word } = attended;
-    let script = run.program.has_prelude();
+    let script = run.program.sign(run.lock).is_some();
     if let Some(failure) = &reports.failure {
         let explained = explain(failure);
         if failure.exec {

@@ -32,8 +32,8 @@ pub(crate) struct ExecArgs {
     #[arg(short = 'c', value_name = "CODE", conflicts_with = "script")]
     pub(crate) code: Option<OsString>,
     /// What the script is written in. Python is the python3 on the PATH or --python; Node.js is the node on the
-    /// PATH, and its policy is in force from its exec on (--lock exec), as nothing tells when it has started. A
-    /// script whose name ends in .mjs is a module, which can import Node's own modules
+    /// PATH, and its policy is in force from its exec on unless --lock body is given (with which the policy
+    /// dify-nodejs is enough). A script whose name ends in .mjs is a module, which can import Node's own modules
     #[arg(long, value_enum, value_name = "LANG", default_value_t = LangArg::Python)]
     pub(crate) lang: LangArg,
     /// The policy: a file or a shipped policy's name [default: python or node, by --lang; with --net host
@@ -62,7 +62,8 @@ pub(crate) struct ExecArgs {
     #[arg(long, value_enum, value_name = "NETWORK", default_value_t = NetArg::None)]
     pub(crate) net: NetArg,
     /// When the policy comes into force: `body` after the interpreter's start-up and before the first
-    /// line of the script is compiled (scripts only), `exec` when the program is executed
+    /// line of the script is compiled (scripts only), `exec` when the program is executed [default: body for
+    /// Python, else exec]
     #[arg(long, value_enum, value_name = "WHEN")]
     pub(crate) lock: Option<LockArg>,
     /// Report the refused calls that get an errno, too, each with its line, thread and remedy. The code sees

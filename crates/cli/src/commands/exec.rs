@@ -63,9 +63,9 @@ pub(crate) fn run(args: &ExecArgs) -> Result<u8, Failure> {
         ..Run::new(program, root, filter)
     };
     match (args.lock, &request.program) {
-        (Some(LockArg::Body), Program::Node { .. } | Program::Command { .. }) => {
+        (Some(LockArg::Body), Program::Command { .. }) => {
             return Err(Failure::input(
-                "--lock body is for Python scripts: only their first line can be told",
+                "--lock body is for scripts: of a command nobody tells where its own code begins",
             ));
         }
         (Some(LockArg::Body), _) => request.lock = Lock::Body,

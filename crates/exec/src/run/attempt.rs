@@ -50,7 +50,7 @@ pub(super) fn attempt(run: &Run, started: impl FnOnce(Stopper)) -> Result<Outcom
         lock: run.lock,
         filtering: run.filtering,
         code: code.as_ref().map(AsRawFd::as_raw_fd),
-        prelude: run.program.has_prelude(),
+        sign: run.program.sign(run.lock),
         streams: &streams,
         files: &run.files,
         landlock: landlock.as_ref(),

@@ -28,7 +28,7 @@ pub(super) fn launch(run: &Run, code: Option<&OwnedFd>, home: Option<&Path>) -> 
             },
             Some(fd),
         ) => {
-            let argv = node::command(executable, fd.as_raw_fd(), name, args);
+            let argv = node::command(executable, fd.as_raw_fd(), run.lock, name, args);
             Launch::new(executable, argv, variables(&run.env, home))
         }
         (

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use callgate_python::interpreter::Interpreter;
 
+use crate::lock::{Lock, Sign};
 use crate::node::Node;
 
 /// What is to be run.
@@ -22,7 +23,7 @@ pub enum Program {
         args: Vec<OsString>,
     },
     /// JavaScript for Node.js; its bytes reach it by descriptor and are never on a disk. It is locked at its
-    /// exec: nothing tells when it is ready for the code.
+    /// exec unless [`Lock::Body`] is asked for.
     Node {
         /// Node's path in the root.
         executable: PathBuf,
@@ -51,9 +52,14 @@ impl Program {
         }
     }
 
-    /// Whether a prelude tells when the interpreter has started.
-    pub(crate) fn has_prelude(&self) -> bool {
-        matches!(self, Self::Script { .. })
+    /// By what is told that the interpreter has started and waits, if it is. Node.js needs not be asked to wait where
+    /// it is locked at its exec.
+    pub(crate) fn sign(&self, lock: Lock) -> Option<Sign> {
+        match (self, lock) {
+            (Self::Script { .. }, _) => Some(Sign::PYTHON),
+            (Self::Node { .. }, Lock::Body) => Some(Sign::NODE),
+            (Self::Node { .. }, Lock::Exec) | (Self::Command { .. }, _) => None,
+        }
     }
 }
 

@@ -153,8 +153,8 @@ impl SetUp<'_> {
         }
         // Last, so that no step is asked about: it lets everything pass but the marker. Without it nobody
         // would answer the marker, and the prelude would refuse to run the code.
-        if self.prelude {
-            steps.extend(marker_filter().map(Step::Seccomp));
+        if let Some(sign) = &self.sign {
+            steps.extend(marker_filter(sign).map(Step::Seccomp));
         }
         layers.push(self.filtering.layer(match self.lock {
             Lock::Body => "from the first line",

@@ -116,7 +116,7 @@ impl<'a> Bed<'a> {
             network: run.network,
             lock: run.lock,
             code: None,
-            prelude: false,
+            sign: None,
             filtering: Filtering::Enforced,
             streams: &Streams::default(),
             files: &Files::default(),

@@ -22,7 +22,7 @@ use super::stale::Stamp;
 use crate::attend::tracing;
 use crate::filtering::Filtering;
 use crate::ground::Prepared;
-use crate::lock::{Lock, MARKER_DATA, marker_filter};
+use crate::lock::{Lock, MARKER_DATA, Sign, marker_filter};
 use crate::outcome::SetUpFailure;
 use crate::run::{Network, launch_failed, system, variables};
 use crate::seize::seize;
@@ -185,7 +185,7 @@ fn launch(
         network: Network::None,
         lock: Lock::Body,
         code: None,
-        prelude: false,
+        sign: None,
         filtering: Filtering::Enforced,
         streams: &Streams::default(),
         files: &crate::files::Files::default(),
@@ -215,7 +215,7 @@ fn launch(
         Step::CloseExcept(vec![0, 1, 2, control.as_raw_fd()]),
     ]);
     // Its forks have it too, and answer to it by the marker.
-    steps.extend(marker_filter().map(Step::Seccomp));
+    steps.extend(marker_filter(&Sign::PYTHON).map(Step::Seccomp));
     let launch = Launch::new(&spec.executable, argv, variables(&env, None)).map_err(launch_failed)?;
     Ok(launch.steps(steps))
 }
@@ -303,7 +303,9 @@ impl Keeper {
         if tracee.tid() != template || self.ready {
             return tracee.resume(Resume::Freely).map(Ok);
         }
-        if tracee.reason() == Reason::Seccomp && is_marker(&tracee, |data| data == MARKER_DATA)? {
+        if tracee.reason() == Reason::Seccomp
+            && is_marker(&tracee, &Sign::PYTHON, |data| data == MARKER_DATA)?
+        {
             self.at_marker = true;
         } else if tracee.reason() == Reason::Syscall && self.at_marker && is_exit(&tracee)? {
             self.at_marker = false;
