@@ -2,8 +2,9 @@
 
 use crate::limits::Limits;
 
-/// Which limits the code met by its own words, each with its option.
-pub(crate) fn limits_said(limits: &Limits, stderr: &[u8]) -> Vec<String> {
+/// Which limits the code met by its own words, each with its option; `sized` tells whether its scratch directories are
+/// kept to a size.
+pub(crate) fn limits_said(limits: &Limits, sized: bool, stderr: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(stderr);
     let memory = limits.memory.map(size);
     let known = [
@@ -13,7 +14,7 @@ pub(crate) fn limits_said(limits: &Limits, stderr: &[u8]) -> Vec<String> {
             "No space left on device",
             "each of /tmp and /dev/shm",
             "--tmp-size",
-            Some(size(limits.tmp_size)),
+            sized.then(|| size(limits.tmp_size)),
         ),
         (
             "File too large",
@@ -35,7 +36,13 @@ pub(crate) fn limits_said(limits: &Limits, stderr: &[u8]) -> Vec<String> {
             "the code says \"{words}\": the limit of {what} is {option} {value}"
         ))
     };
-    known.into_iter().filter_map(note).collect()
+    let mut notes: Vec<String> = known.into_iter().filter_map(note).collect();
+    if !sized && said("No space left on device") {
+        let full = "the code says \"No space left on device\": the disk that its scratch directory is on is full, or has \
+                    no room for more files (--tmp-size is not kept at this tier)";
+        notes.push(full.to_owned());
+    }
+    notes
 }
 
 /// Whether a line says how something failed: `MemoryError`, `OSError: [Errno 28] …`, `cp: error writing …: …`.
@@ -64,7 +71,7 @@ mod tests {
             memory: None,
             ..Limits::default()
         };
-        let said = |text: &str| limits_said(&limits, text.as_bytes());
+        let said = |text: &str| limits_said(&limits, true, text.as_bytes());
         let notes = said("OSError: [Errno 28] No space left on device\n");
         assert!(
             notes.len() == 1 && notes[0].contains("--tmp-size 3M"),
@@ -73,6 +80,12 @@ mod tests {
         assert!(said("OSError: [Errno 24] Too many open files: '/a'")[0].contains("--files 1024"));
         assert!(said("  print('No space left on device: ')").is_empty());
         assert!(said("MemoryError").is_empty(), "there is no such limit");
-        assert!(limits_said(&Limits::default(), b"MemoryError\n")[0].contains("--memory 1G"));
+        assert!(limits_said(&Limits::default(), true, b"MemoryError\n")[0].contains("--memory 1G"));
+        let full = b"OSError: [Errno 28] No space left on device\n";
+        let notes = limits_said(&limits, false, full);
+        assert!(
+            notes.len() == 1 && notes[0].contains("the disk") && !notes[0].contains("3M"),
+            "{notes:?}"
+        );
     }
 }

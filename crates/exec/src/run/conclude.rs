@@ -44,7 +44,8 @@ impl Course<'_> {
         if let (Some(stderr), true, true) = (stderr, run.look_for_lacks, outcome.exit_code != 0) {
             outcome.lacks = lacks(run, self.tier, &stderr);
             if outcome.limit.is_none() {
-                outcome.notes.extend(limits_said(&run.limits, &stderr));
+                let sized = matches!(self.tier, Tier::Full | Tier::Unprivileged);
+                outcome.notes.extend(limits_said(&run.limits, sized, &stderr));
             }
             if run.filtering == Filtering::Enforced && outcome.violation.is_none() {
                 outcome.notes.extend(refusal_said(&run.filter, &stderr));
