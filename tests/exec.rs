@@ -56,7 +56,7 @@ use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 
-use crate::support::{callgate, json as parse, said};
+use crate::support::{callgate, expect, json as parse, said, scratch};
 
 /// Feeds a command's standard input and waits for its end.
 pub fn feed(command: &mut Command, input: &[u8]) -> Output {
@@ -94,6 +94,25 @@ pub fn exec(flags: &[&str], code: &str) -> Output {
         &mut callgate(["exec"].iter().chain(python).chain(flags).chain(&["-"])),
         code.as_bytes(),
     )
+}
+
+/// Builds a root in which a Python starts and imports a little, with these options besides: some 80 files, so
+/// that it is there at once, where one for a whole interpreter has thousands.
+pub fn small_root(at: &Path, options: &[&str]) -> String {
+    static TRACE: OnceLock<Vec<u8>> = OnceLock::new();
+    let dir = scratch();
+    let trace = dir.path().join("trace.json");
+    let bytes = TRACE.get_or_init(|| {
+        let script = dir.path().join("imports.py");
+        std::fs::write(&script, "import json, os, socket\n").unwrap();
+        let mut dig = callgate(["dig", "--python", "/usr/bin/python3", "-o"]);
+        expect(0, dig.arg(&trace).arg(&script));
+        std::fs::read(&trace).unwrap()
+    });
+    std::fs::write(&trace, bytes).unwrap();
+    let mut build = callgate(["root", "build", "--from"]);
+    expect(0, build.arg(&trace).arg(at).args(options));
+    at.to_str().unwrap().to_owned()
 }
 
 /// The outcome of `callgate exec --json FLAGS… -` with this code; its `exit_code` is the command's own.

@@ -1,35 +1,43 @@
 //! `callgate fit`: every probe in `probes/` runs under the policy that its trace made.
 
+mod fitted;
 mod minimise;
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::OnceLock;
 
 use serde_json::{Value, json};
+
+pub(crate) use fitted::fitted;
 
 use crate::support::{self, available, callgate, expect, probe, probes, root, said, scratch};
 
 /// What building the probes' environments needs.
 pub(crate) fn can_install() -> bool {
-    // The package index is reached by pip itself, however it is configured: ask it for a small package.
-    let reached = Command::new("python3")
-        .args(["-m", "pip", "download", "--quiet", "--no-deps", "--dest"])
-        .arg(scratch().path())
-        .arg("six")
-        .output()
-        .map_err(|error| error.to_string())
-        .and_then(|output| {
-            if output.status.success() {
-                Ok(())
-            } else {
-                Err(said(&output))
-            }
-        });
-    available("network", reached)
+    static REACHED: OnceLock<Result<(), String>> = OnceLock::new();
+    let reached = REACHED.get_or_init(|| {
+        // The package index is reached by pip itself, however it is configured: ask it for a small package.
+        Command::new("python3")
+            .args(["-m", "pip", "download", "--quiet", "--no-deps", "--dest"])
+            .arg(scratch().path())
+            .arg("six")
+            .output()
+            .map_err(|error| error.to_string())
+            .and_then(|output| match output.status.success() {
+                true => Ok(()),
+                false => Err(said(&output)),
+            })
+    });
+    available("network", reached.clone())
+}
+
+fn parsed(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
 }
 
 fn read(path: &Path) -> Value {
-    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+    parsed(&std::fs::read_to_string(path).unwrap())
 }
 
 /// The calls that a rule names.
@@ -46,10 +54,9 @@ fn every_probe_fits_and_leaves_its_policy_and_trace() {
     if !available("root", root()) || !can_install() {
         return;
     }
-    let out = scratch();
     for path in probes() {
-        let output = expect(0, callgate(["fit", "--out-dir"]).arg(out.path()).arg(&path));
-        let text = said(&output);
+        let fitted = fitted(&path);
+        let text = said(&fitted.output);
         let stem = path.file_stem().unwrap().to_str().unwrap();
         assert!(
             text.contains("\nok: "),
@@ -57,10 +64,10 @@ fn every_probe_fits_and_leaves_its_policy_and_trace() {
         );
         assert!(text.contains("tier full: mount namespace"), "{text}");
 
-        let trace = read(&out.path().join(format!("{stem}.trace.json")));
+        let trace = parsed(&fitted.trace);
         assert_eq!(trace["schema"], "callgate.trace/1");
         assert_eq!(trace["outcome"]["exit_code"], 0);
-        let policy = read(&out.path().join(format!("{stem}.policy.json")));
+        let policy = parsed(&fitted.policy);
         assert_eq!(policy["defaultAction"], "SCMP_ACT_KILL_PROCESS");
         let rules = policy["syscalls"].as_array().unwrap();
         assert!(rules.iter().flat_map(names).count() > 30, "{stem}: {policy}");
@@ -78,15 +85,8 @@ fn the_diff_shows_both_architectures_and_the_line_in_numpy_that_asked() {
     if !available("root", root()) || !can_install() {
         return;
     }
-    let out = scratch();
-    let output = expect(
-        0,
-        callgate(["fit", "--out-dir"])
-            .arg(out.path())
-            .arg(probe("with_numpy.py"))
-            .env("COLUMNS", "160"),
-    );
-    let table = String::from_utf8(output.stdout).unwrap();
+    let fitted = fitted(&probe("with_numpy.py"));
+    let table = String::from_utf8_lossy(&fitted.output.stdout);
     let row = |name: &str| {
         table
             .lines()

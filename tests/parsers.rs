@@ -5,6 +5,7 @@
 mod targets;
 
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -12,6 +13,10 @@ use proptest::sample::Index;
 
 use crate::support::repository;
 use targets::TARGETS;
+
+/// The seeds of each target, read once.
+static SEEDS: LazyLock<Vec<Vec<Vec<u8>>>> =
+    LazyLock::new(|| TARGETS.iter().map(|(name, _)| seeds(name)).collect());
 
 /// The files of a target's corpus: seeds, and what once broke something.
 fn seeds(target: &str) -> Vec<Vec<u8>> {
@@ -27,8 +32,8 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
 fn every_seed_is_parsed_and_every_target_is_a_fuzz_target() {
     let dir = repository().join("tests/fuzz");
     let manifest = std::fs::read_to_string(dir.join("Cargo.toml")).unwrap();
-    for (name, target) in TARGETS {
-        seeds(name).iter().for_each(|seed| target(seed));
+    for ((name, target), all) in TARGETS.iter().zip(SEEDS.iter()) {
+        all.iter().for_each(|seed| target(seed));
         let file = format!("fuzz_targets/{name}.rs");
         assert!(
             manifest.contains(&file) && Path::new(&dir).join(&file).is_file(),
@@ -111,8 +116,7 @@ proptest! {
 
     #[test]
     fn spoilt_files_break_no_parser(seed in any::<Index>(), ways in vec(spoil(), 1..6)) {
-        for (name, target) in TARGETS {
-            let all = seeds(name);
+        for ((_, target), all) in TARGETS.iter().zip(SEEDS.iter()) {
             target(&spoilt(all[seed.index(all.len())].clone(), &ways));
         }
     }

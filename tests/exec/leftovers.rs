@@ -3,8 +3,8 @@
 use std::process::Command;
 
 use super::places::{DOCKER, confined};
-use super::{feed, outcome_of};
-use crate::support::{available, callgate, root, said, scratch, tool};
+use super::{feed, outcome_of, small_root};
+use crate::support::{available, root, said, scratch, tool};
 
 /// A uid that is written in a root of its own: no other test sweeps what it has.
 const UID: &str = "61236";
@@ -34,12 +34,7 @@ fn a_run_that_has_ipc_objects_to_sweep_first_goes_as_ever() {
         return;
     }
     let dir = scratch();
-    let at = dir.path().join("root");
-    let at = at.to_str().unwrap();
-    let built = callgate(["root", "build", at, "--uid", UID, "--python", "/usr/bin/python3"])
-        .output()
-        .unwrap();
-    assert!(built.status.success(), "{}", said(&built));
+    let at = &*small_root(&dir.path().join("root"), &["--uid", UID]);
     let mut owner = Command::new("setpriv");
     owner.args(["--reuid", UID, "--clear-groups", "/usr/bin/python3", "-I", "-"]);
     let made = feed(&mut owner, OBJECTS.as_bytes());

@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use super::places::Place;
-use super::{exec, interpreter, outcome, outcome_of, policy};
+use super::{exec, interpreter, outcome, outcome_of, policy, small_root};
 use crate::support::{CALLGATE, available, callgate, expect, json as parse, root, said, scratch, tool};
 
 /// The options of what was missed, as words for the next call.
@@ -280,15 +280,8 @@ fn a_missing_module_of_node_is_found_beside_us() {
 #[test]
 fn a_root_that_is_built_is_built_anew_with_it() {
     let dir = scratch();
-    let root = dir.path().join("root");
-    let root = root.to_str().unwrap();
-    let build = |extra: &[&str]| {
-        expect(
-            0,
-            callgate(["root", "build", root, "--python", interpreter()]).args(extra),
-        )
-    };
-    build(&[]);
+    let at = dir.path().join("root");
+    let root = &*small_root(&at, &[]);
     let code = "print(len(open('/etc/os-release').read()) > 1)\n";
     let missed = outcome(&["--root", root], code);
     assert_eq!(options(&missed).len(), 0, "{missed:#}");
@@ -297,7 +290,7 @@ fn a_root_that_is_built_is_built_anew_with_it() {
         advice.contains("root build") && advice.contains("--add /etc/os-release"),
         "{advice}"
     );
-    build(&["--add", "/etc/os-release"]);
+    small_root(&at, &["--add", "/etc/os-release"]);
     assert_eq!(outcome(&["--root", root], code)["stdout"], "True\n");
 }
 

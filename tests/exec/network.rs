@@ -9,7 +9,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use super::places::Place;
-use super::{exec, interpreter, outcome, printed, unique};
+use super::{exec, interpreter, outcome, printed, small_root, unique};
 use crate::support::{CALLGATE, available, callgate, expect, not_run, root, said, scratch, tool};
 
 /// What of the host listens: a TCP and a UDP port on the loopback, and an abstract socket.
@@ -286,10 +286,7 @@ fn names_are_looked_up_and_servers_verified_with_what_the_root_has() {
 #[test]
 fn a_built_root_without_what_the_network_needs_says_so() {
     let dir = scratch();
-    let built = dir.path().join("root");
-    let mut build = callgate(["root", "build", "--python", interpreter()]);
-    expect(0, build.arg(&built));
-    let flag = format!("--root={}", built.display());
+    let flag = format!("--root={}", small_root(&dir.path().join("root"), &[]));
     let noted = |outcome: &Value| outcome["notes"].to_string().contains("root build --net host");
     assert!(noted(&outcome(&[&flag, "--net=host"], "")));
     assert!(!noted(&outcome(&[&flag], "")));

@@ -9,7 +9,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use super::places::Place;
-use super::{exec, interpreter, outcome, outcome_of, policy, rule};
+use super::{exec, interpreter, outcome, outcome_of, policy, rule, small_root};
 use crate::support::sys::{Refusal, refuse};
 use crate::support::{CALLGATE, available, callgate, expect, root, said, scratch};
 
@@ -314,14 +314,8 @@ fn files_that_the_host_has_no_room_for_are_a_failure() {
 #[test]
 fn a_command_and_a_built_root_have_a_work_directory_too() {
     let dir = scratch();
-    let built = dir.path().join("root");
-    let output = callgate(["root", "build", "--python", interpreter()])
-        .arg(&built)
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", said(&output));
+    let built = format!("--root={}", small_root(&dir.path().join("root"), &[]));
     let (at, flag) = out(dir.path());
-    let built = format!("--root={}", built.display());
     let outcome = outcome(&[&built, &flag], "open('x', 'w').write('1')");
     assert_eq!(
         outcome["out"]["files"],

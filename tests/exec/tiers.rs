@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::lifetime::CLINGING;
 use super::places::{DOCKER, Ordinary, UID, confined};
-use super::{marked, outcome, outcome_of, policy, printed, rule, unique};
+use super::{marked, outcome, outcome_of, policy, printed, rule, small_root, unique};
 use crate::support::{available, root, said, scratch, tool};
 
 #[test]
@@ -206,13 +206,8 @@ fn a_uid_that_others_use_is_not_swept() {
         return;
     }
     let dir = scratch();
-    let at = dir.path().join("root");
-    let at = at.to_str().unwrap();
     let uid = "61235";
-    let built = crate::support::callgate(["root", "build", at, "--uid", uid, "--python", "/usr/bin/python3"])
-        .output()
-        .unwrap();
-    assert!(built.status.success(), "{}", said(&built));
+    let at = &*small_root(&dir.path().join("root"), &["--uid", uid]);
     let mut bystander = Command::new("setpriv")
         .args(["--reuid", uid, "--clear-groups", "sleep", "600"])
         .spawn()
@@ -235,12 +230,7 @@ fn what_a_run_leaves_in_a_built_root_is_gone_for_the_next() {
         return;
     }
     let dir = scratch();
-    let at = dir.path().join("root");
-    let at = at.to_str().unwrap();
-    let built = crate::support::callgate(["root", "build", at, "--python", "/usr/bin/python3"])
-        .output()
-        .unwrap();
-    assert!(built.status.success(), "{}", said(&built));
+    let at = &*small_root(&dir.path().join("root"), &[]);
     for tier in ["container", "full"] {
         let run = |code: &str| outcome(&["--tier", tier, "--root", at], code);
         let first = run("import os\nos.mkdir('/tmp/d')\nopen('/tmp/d/left', 'w').close()\n");

@@ -6,16 +6,8 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::elsewhere;
-use crate::fit::can_install;
+use crate::fit::{can_install, fitted};
 use crate::support::{available, callgate, expect, json as parse, probe, probes, root, said, scratch};
-
-/// Traces a probe in the environment of a run, and makes the policy for it.
-fn fitted(probe: &Path, into: &Path) -> (PathBuf, PathBuf) {
-    expect(0, callgate(["fit", "--out-dir"]).arg(into).arg(probe));
-    let stem = probe.file_stem().unwrap().to_str().unwrap();
-    let file = |kind: &str| into.join(format!("{stem}.{kind}.json"));
-    (file("trace"), file("policy"))
-}
 
 /// Builds a root from a trace; returns what was said.
 fn build(trace: &Path, root: &Path) -> String {
@@ -41,7 +33,7 @@ fn every_probe_runs_in_the_root_of_its_trace_with_nothing_missing() {
     }
     let dir = scratch();
     for path in probes() {
-        let (trace, policy) = fitted(&path, dir.path());
+        let (trace, policy) = fitted(&path).write(dir.path());
         let root = dir.path().join("root");
         build(&trace, &root);
         let mut exec = callgate(["exec", "--root"]);
@@ -67,7 +59,7 @@ fn the_root_of_a_trace_is_a_fraction_of_the_whole_and_runs_without_mounts_too() 
     }
     let dir = scratch();
     let path = probe("with_requests.py");
-    let (trace, policy) = fitted(&path, dir.path());
+    let (trace, policy) = fitted(&path).write(dir.path());
     let (small, whole) = (dir.path().join("small"), dir.path().join("whole"));
     build(&trace, &small);
     expect(0, callgate(["root", "build", "--script"]).arg(&path).arg(&whole));
@@ -88,7 +80,7 @@ fn a_lost_shared_object_is_named_with_its_place_on_the_host() {
         return;
     }
     let dir = scratch();
-    let (trace, _) = fitted(&probe("with_numpy.py"), dir.path());
+    let (trace, _) = fitted(&probe("with_numpy.py")).write(dir.path());
     let root = dir.path().join("root");
     build(&trace, &root);
     // One that only the wheel's own search path leads to, and one of the system's.
