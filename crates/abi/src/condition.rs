@@ -106,7 +106,10 @@ pub enum InvalidCondition {
     #[error("a system call has arguments 0 to 5, not {0}")]
     NoSuchArgument(u8),
     /// No argument can satisfy it.
-    #[error("this condition can never hold (a datum with bits outside its mask, or a limit out of reach)")]
+    #[error(
+        "this condition can never hold (a datum with bits outside its mask, or a limit out of reach): correct its \
+         value, or take it out with its rule"
+    )]
     NeverHolds,
 }
 

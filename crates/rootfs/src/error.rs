@@ -64,19 +64,28 @@ pub enum PlanError {
         shows: PathBuf,
     },
     /// A socket, a fifo, a device, or a link that was expected to be a file.
-    #[error("planning the root: {path:?} is neither a regular file nor a directory")]
+    #[error(
+        "planning the root: {path:?} is neither a regular file nor a directory, and only these can be in \
+         a root"
+    )]
     NotRegular {
         /// The path on the host.
         path: PathBuf,
     },
     /// The program isn't something the kernel can start.
-    #[error("planning the root: {path:?} is not an ELF program for this machine and has no #! line")]
+    #[error(
+        "planning the root: {path:?} is not an ELF program for this machine and has no #! line: \
+         name a program that this machine can run"
+    )]
     NotAProgram {
         /// The program.
         path: PathBuf,
     },
     /// A `#!` line names an interpreter that isn't there.
-    #[error("planning the root: the #! line of {script:?} asks for {name:?}, which is not on PATH")]
+    #[error(
+        "planning the root: the #! line of {script:?} asks for {name:?}, which is not on PATH: \
+         install it, or correct that line"
+    )]
     NoScriptInterpreter {
         /// The script.
         script: PathBuf,
@@ -84,7 +93,10 @@ pub enum PlanError {
         name: String,
     },
     /// The kernel follows five `#!` lines at most (execve(2)).
-    #[error("planning the root: the #! lines starting at {script:?} don't end")]
+    #[error(
+        "planning the root: from {script:?} on, #! lines name scripts and no program, and the kernel follows five of \
+         them: let one name a program"
+    )]
     ScriptLoop {
         /// The script.
         script: PathBuf,

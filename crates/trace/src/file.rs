@@ -30,7 +30,9 @@ pub enum TraceError {
         found: String,
     },
     /// A name and a number that don't belong together.
-    #[error("syscalls[{index}]: {name:?} is not {abi} number {nr} (that is {expected:?})")]
+    #[error(
+        "syscalls[{index}]: {name:?} is not {abi} number {nr} (that is {expected:?}): correct one of them"
+    )]
     NameAndNumber {
         /// The place in the list.
         index: usize,
@@ -44,7 +46,7 @@ pub enum TraceError {
         expected: String,
     },
     /// A call that is listed twice.
-    #[error("syscalls[{index}]: {name:?} ({abi}) is listed twice")]
+    #[error("syscalls[{index}]: {name:?} ({abi}) is listed twice: take one of them out")]
     Twice {
         /// The place of the second.
         index: usize,

@@ -124,6 +124,7 @@ fn minijail<'a>(mut lines: impl Iterator<Item = &'a str>) -> Option<Format> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::import::ImportError;
 
     #[test]
     fn each_format_has_a_word_and_a_wrong_word_is_told_all_of_them() {
@@ -131,6 +132,8 @@ mod tests {
         for format in Format::ALL {
             assert_eq!(format.to_string().parse(), Ok(format));
             assert!(fault.contains(format.name()), "{fault}");
+            let unclear = ImportError::Unclear.to_string();
+            assert!(unclear.contains(format.name()), "{unclear}");
         }
     }
 

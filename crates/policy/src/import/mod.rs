@@ -54,7 +54,10 @@ pub struct Imported {
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     /// The text is of no known format, or of several.
-    #[error("the format can't be told from the text: name it with --format")]
+    #[error(
+        "the format can't be told from the text: name it with --format (oci, moby, k8s, dify, minijail, seccompiler, \
+         names or numbers)"
+    )]
     Unclear,
     /// It is longer than what is read as a policy.
     #[error(transparent)]

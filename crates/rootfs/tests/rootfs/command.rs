@@ -55,10 +55,16 @@ fn scripts_without_an_end_or_an_interpreter_are_errors_that_say_so() {
     let script = dir.path().canonicalize().unwrap().join("script");
     fs::write(&script, format!("#!{}\n", script.display())).unwrap();
     let plan = |path: &Path| Plan::for_command(path, &[], &WHO).unwrap_err();
-    assert!(matches!(plan(&script), PlanError::ScriptLoop { .. }));
+    let error = plan(&script);
+    assert!(matches!(error, PlanError::ScriptLoop { .. }));
+    assert!(error.to_string().contains("let one name a program"), "{error}");
     fs::write(&script, "#!/usr/bin/env no-such-interpreter\n").unwrap();
     let error = plan(&script);
-    assert!(error.to_string().contains("no-such-interpreter"), "{error}");
+    let text = error.to_string();
+    assert!(
+        text.contains("no-such-interpreter") && text.contains("install it"),
+        "{text}"
+    );
     fs::write(&script, "just text\n").unwrap();
     assert!(matches!(plan(&script), PlanError::NotAProgram { .. }));
     assert!(matches!(

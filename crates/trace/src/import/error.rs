@@ -14,7 +14,9 @@ pub enum ImportError {
         problem: Problem,
     },
     /// Its format can't be told.
-    #[error("the format can't be told from the text: name it with --format")]
+    #[error(
+        "the format can't be told from the text: name it with --format (strace, strace-c, numbers, audit or names)"
+    )]
     Format,
     /// There is no call in it.
     #[error(
