@@ -230,7 +230,26 @@ fn a_stack_is_kept_if_asked_for_innermost_first_and_bounded() {
         (frames("getpgid").len(), &deep["stack_omitted"]),
         (64, &json!(18))
     );
+    // The native stack goes from the C library through the interpreter to the program's start.
+    let native = |name: &str| -> Vec<String> {
+        let sight = &sights(&trace, name)[0];
+        let frames = sight["native"].as_array().unwrap().iter();
+        frames
+            .map(|frame| frame["file"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let files = native("getsid");
+    assert!(
+        files[0].contains("/libc.so") || files[0].contains("/ld-musl"),
+        "{files:?}"
+    );
+    assert!(
+        files.len() > 4 && files[1..].iter().any(|file| file.contains("python3")),
+        "{files:?}"
+    );
+    assert!(native("getpgid").len() <= 64);
     let table = String::from_utf8(table.stdout).unwrap();
+    assert!(table.contains(" further frames"), "{table}");
     assert!(
         table.contains("getsid\n  p.py:5 in down\n  p.py:4 in down\n"),
         "{table}"

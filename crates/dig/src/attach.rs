@@ -26,7 +26,7 @@ pub struct Attach {
     pub pid: i32,
     /// When to let it go.
     pub timeout: Option<Duration>,
-    /// Keep the whole Python stack of each sight, and not its line alone.
+    /// Keep the whole stacks of each sight, of Python and of native code, and not its line alone.
     pub stacks: bool,
 }
 

@@ -146,6 +146,7 @@ mod tests {
             caller: None,
             stack: Vec::new(),
             stack_omitted: 0,
+            native: Vec::new(),
         }
     }
 

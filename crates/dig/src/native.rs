@@ -1,16 +1,17 @@
 //! Which native code asked for a call: the stack is unwound by the tables that the objects carry for
 //! exceptions (`.eh_frame`), out of the C library.
 //!
-//! Only as far as the answer lies, some frames, and only at first sights. The tables are read from the memory
+//! Only as far as the answer lies, some frames, unless the whole stack is wanted, and only at first sights. The tables are read from the memory
 //! of the process, once for each object, so that its mount namespace does not matter and what it mapped is
 //! what is read. What they say is the program's word: it explains, and decides nothing.
 
 mod tables;
 
 use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
 use std::path::Path;
 
-use callgate_trace::Object;
+use callgate_trace::{Object, Sight};
 use callgate_tracee::Stopped;
 use framehop::{CacheNative, FrameAddress, MayAllocateDuringUnwind, Unwinder, UnwinderNative};
 
@@ -61,41 +62,69 @@ impl Native {
     /// The first function outside of the C library on the stack of a stopped thread. `None` if the call was
     /// made from there directly, or if the stack can't be unwound.
     pub(crate) fn caller(&mut self, tracee: &Stopped, pid: i32, maps: &mut Maps) -> Option<Object> {
-        let frame = tracee.frame().ok()?;
+        let mut found = None;
+        let mut interpreter = None;
+        let mut passed = 0;
+        self.walk(tracee, pid, maps, MOST_FRAMES, &mut |depth, at, mapping| {
+            match kind(&mapping.file) {
+                Kind::CLibrary => {}
+                _ if depth == 0 => return ControlFlow::Break(()),
+                Kind::Other => {
+                    found = Some(mapping.object(at));
+                    return ControlFlow::Break(());
+                }
+                Kind::Interpreter if passed < MOST_OF_INTERPRETER => {
+                    interpreter.get_or_insert_with(|| mapping.object(at));
+                    passed += 1;
+                }
+                Kind::Interpreter => return ControlFlow::Break(()),
+            }
+            ControlFlow::Continue(())
+        });
+        found.or(interpreter)
+    }
+
+    /// The whole stack of a stopped thread, innermost frame first, as far as it can be unwound.
+    pub(crate) fn stack(&mut self, tracee: &Stopped, pid: i32, maps: &mut Maps) -> Vec<Object> {
+        let mut frames = Vec::new();
+        self.walk(tracee, pid, maps, Sight::MOST_FRAMES, &mut |_, at, mapping| {
+            frames.push(mapping.object(at));
+            ControlFlow::Continue(())
+        });
+        frames
+    }
+
+    /// Goes from frame to frame, outwards: `visit` gets its depth, the instruction and where that lies.
+    fn walk(
+        &mut self,
+        tracee: &Stopped,
+        pid: i32,
+        maps: &mut Maps,
+        most: usize,
+        visit: &mut dyn FnMut(usize, u64, &Mapping) -> ControlFlow<()>,
+    ) {
+        let Ok(frame) = tracee.frame() else { return };
         let mut registers = registers(&frame);
         let mut piece = Piece::default();
         let mut stack = |address| piece.word(tracee, address).ok_or(());
         let process = self.processes.entry(pid).or_default();
         let mut address = FrameAddress::from_instruction_pointer(frame.instruction);
-        let mut interpreter = None;
-        let mut passed = 0;
-        for depth in 0..MOST_FRAMES {
+        for depth in 0..most {
             let at = address.address_for_lookup();
             let Some(mapping) = maps.mapping(pid, at) else {
-                break;
+                return;
             };
-            match kind(&mapping.file) {
-                Kind::CLibrary => {}
-                _ if depth == 0 => return None,
-                Kind::Other => return Some(mapping.object(at)),
-                Kind::Interpreter if passed < MOST_OF_INTERPRETER => {
-                    interpreter.get_or_insert_with(|| mapping.object(at));
-                    passed += 1;
-                }
-                Kind::Interpreter => break,
-            }
-            if !process.can_unwind(tracee, mapping) {
-                break;
+            if visit(depth, at, mapping).is_break() || !process.can_unwind(tracee, mapping) {
+                return;
             }
             let next = process
                 .unwinder
                 .unwind_frame(address, &mut registers, &mut self.cache, &mut stack);
             let Some(caller) = next.ok().flatten().and_then(FrameAddress::from_return_address) else {
-                break;
+                return;
             };
             address = caller;
         }
-        interpreter
     }
 
     /// A process has become another program, or has ended.

@@ -42,7 +42,7 @@ pub struct Request {
     pub counts: bool,
     /// Send its standard output to standard error, because standard output is for the trace.
     pub stdout_to_stderr: bool,
-    /// Keep the whole Python stack of each sight, and not its line alone.
+    /// Keep the whole stacks of each sight, of Python and of native code, and not its line alone.
     pub stacks: bool,
     /// Keep every CPU busy meanwhile, and interrupt the threads every few ms: as after SIGSTOP and SIGCONT
     /// (signal(7)), but without a signal, calls that wait are restarted, and a few return EINTR.

@@ -25,7 +25,7 @@ pub(crate) struct Sites {
 }
 
 impl Sites {
-    /// With `stacks`, whole Python stacks are kept.
+    /// With `stacks`, whole stacks are kept, of Python and of native code.
     pub(crate) fn new(stacks: bool) -> Self {
         Self {
             interpreters: Interpreters::default(),
@@ -69,6 +69,10 @@ impl Sites {
             caller: self.native.caller(tracee, pid, &mut self.maps),
             stack: Vec::new(),
             stack_omitted: 0,
+            native: match self.stacks {
+                true => self.native.stack(tracee, pid, &mut self.maps),
+                false => Vec::new(),
+            },
         };
         let startup = script.is_some() && phase == Phase::Startup;
         if !startup && (script == Some(pid) || is_python(pid)) {

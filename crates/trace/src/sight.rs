@@ -39,6 +39,10 @@ pub struct Sight {
     /// How many frames are left out of `stack`: the outermost ones.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub stack_omitted: u32,
+    /// The whole native stack, innermost frame first: from where in its file each function had called the next. At
+    /// most [`Sight::MOST_FRAMES`], and as far as the files' own tables allow; only where it was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub native: Vec<Object>,
 }
 
 /// A thread, as the tracer numbers it.
@@ -142,6 +146,7 @@ mod tests {
             caller: None,
             stack: Vec::new(),
             stack_omitted: 0,
+            native: Vec::new(),
         }
     }
 

@@ -74,7 +74,8 @@ pub(crate) struct RecordArgs {
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(i32).range(1..),
           conflicts_with_all = ["probe", "rest", "python", "runs", "counts", "load"])]
     pub(crate) pid: Option<i32>,
-    /// Keep the whole Python stack of each first sight, at most 64 frames, and print it in the table
+    /// Keep the whole stack of each first sight, of Python and of native code, at most 64 frames each, and print them in
+    /// the table
     #[arg(long)]
     pub(crate) stacks: bool,
 }
@@ -105,7 +106,7 @@ pub(crate) struct ShowTraceArgs {
     /// Only the files, and how they were used
     #[arg(long, conflicts_with_all = ["json", "stacks"])]
     pub(crate) files: bool,
-    /// With the Python stack of each call's first sight, where `callgate dig --stacks` kept it
+    /// With the stacks of each call's first sight, where `callgate dig --stacks` kept it
     #[arg(long)]
     pub(crate) stacks: bool,
     /// Print the trace as JSON instead of a table

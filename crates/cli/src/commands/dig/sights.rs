@@ -96,14 +96,17 @@ fn arguments(keys: &[ArgKey]) -> String {
     }
 }
 
-/// The stack or the line, then the native code that asked, then the object that entered the kernel.
+/// The stack or the line, then the native stack, or the code that asked and the object that entered the kernel.
 fn places(sight: &Sight) -> String {
     let mut lines = stack(sight);
     if lines.is_empty() {
         lines.extend(sight.site.as_ref().map(table::short));
     }
-    lines.extend(sight.caller.as_ref().map(object));
-    lines.extend(sight.object.as_ref().map(object));
+    if sight.native.is_empty() {
+        lines.extend(sight.caller.as_ref().map(object));
+        lines.extend(sight.object.as_ref().map(object));
+    }
+    lines.extend(native(sight));
     if lines.is_empty() {
         lines.push("-".to_owned());
     }
@@ -122,9 +125,11 @@ fn object(object: &Object) -> String {
 /// The stack of each call's first sight that has one, below the call's name.
 pub(super) fn stacks(trace: &Trace) -> Option<String> {
     let with_stack = |call: &Call| {
-        let sight = call.sights.iter().find(|sight| !sight.stack.is_empty())?;
+        let python = call.sights.iter().find(|sight| !sight.stack.is_empty());
+        let sight = python.or_else(|| call.sights.iter().find(|sight| !sight.native.is_empty()))?;
         let name = escape(&call.name).into_owned();
-        let lines = stack(sight);
+        let mut lines = stack(sight);
+        lines.extend(native(sight));
         Some(paint(&format!(
             "{BOLD}{name}{BOLD:#}\n  {}",
             escape(&lines.join("\n  "))
@@ -133,7 +138,7 @@ pub(super) fn stacks(trace: &Trace) -> Option<String> {
     let all: Vec<String> = trace.syscalls.iter().filter_map(with_stack).collect();
     (!all.is_empty()).then(|| {
         format!(
-            "Python stacks of the first sights, innermost first\n{}",
+            "Stacks of the first sights, innermost first: Python, then native code\n{}",
             all.join("\n")
         )
     })
@@ -156,6 +161,17 @@ fn stack(sight: &Sight) -> Vec<String> {
         lines.push(format!("… {} outer frames", sight.stack_omitted));
     }
     lines
+}
+
+/// The frames of a native stack, innermost first. Those of one file in a row are one line, with the first's place.
+fn native(sight: &Sight) -> Vec<String> {
+    let files = sight.native.chunk_by(|one, other| one.file == other.file);
+    files
+        .map(|frames| match frames.len() {
+            1 => object(&frames[0]),
+            many => format!("{} and {} further frames", object(&frames[0]), many - 1),
+        })
+        .collect()
 }
 
 /// The paths that were used, and how.

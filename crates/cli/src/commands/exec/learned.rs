@@ -217,6 +217,7 @@ fn calls(allowed: &[&Refusal]) -> Vec<Call> {
             caller: None,
             stack: Vec::new(),
             stack_omitted: 0,
+            native: Vec::new(),
         });
     }
     calls.into_values().collect()
