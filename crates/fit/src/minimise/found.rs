@@ -71,8 +71,8 @@ pub struct Judged {
 pub enum Judgement {
     /// Refused, with each errno, the probe ends otherwise.
     Required {
-        /// In how many trials it made the difference: one for each errno, unless some were repeated. A trial is
-        /// one run, so a probe that sometimes fails by itself can make a call look required.
+        /// In how many trials it made the difference: one for each errno, and one more where there was time to ask
+        /// again. A trial is one run, so a probe that often fails by itself can make a call look required.
         runs: usize,
     },
     /// It can be refused with this errno: so many runs in which it was went as without a refusal.

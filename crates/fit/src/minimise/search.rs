@@ -5,7 +5,9 @@
 //! is to be the culprit. What is left when a group has one call is asked again with the next errno, and then
 //! it is required. Trials don't depend on each other, so that several can be under way.
 
-use std::collections::BTreeMap;
+mod again;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::refusal::Refusal;
 
@@ -58,6 +60,9 @@ pub(crate) struct Search {
     required: BTreeMap<usize, Refused>,
     /// In how many trials a call was found to make the difference, with whatever errno.
     blamed: BTreeMap<usize, usize>,
+    /// Required calls that were asked about a second time, and those of them that have no answer yet.
+    asked_again: BTreeSet<usize>,
+    repeating: BTreeSet<usize>,
     under_way: usize,
     careful: bool,
 }
@@ -79,6 +84,8 @@ impl Search {
             refused: Refused::new(),
             required: BTreeMap::new(),
             blamed: BTreeMap::new(),
+            asked_again: BTreeSet::new(),
+            repeating: BTreeSet::new(),
             under_way: 0,
             careful: false,
             hopes,
@@ -160,6 +167,9 @@ impl Search {
         self.under_way -= 1;
         let Trial { refused, group, rest } = trial;
         if same {
+            for doubt in &group {
+                self.repeating.remove(&doubt.call);
+            }
             self.refused
                 .extend(group.iter().map(|doubt| (doubt.call, doubt.refusal)));
             self.blame(rest, refused);
@@ -181,7 +191,8 @@ impl Search {
             [] => {}
             [culprit] => {
                 *self.blamed.entry(culprit.call).or_default() += 1;
-                match culprit.refusal.next() {
+                let repeated = self.repeating.remove(&culprit.call);
+                match culprit.refusal.next().filter(|_| !repeated) {
                     Some(next) => self.doubt(culprit.call, next, SECOND_HOPE),
                     None => {
                         self.required.insert(culprit.call, company);
@@ -239,7 +250,7 @@ mod tests {
     use super::*;
 
     /// Runs a search to its end with `lanes` trials under way; returns how many there were.
-    fn settle(search: &mut Search, lanes: usize, mut same: impl FnMut(&Refused) -> bool) -> usize {
+    pub(super) fn settle(search: &mut Search, lanes: usize, mut same: impl FnMut(&Refused) -> bool) -> usize {
         let mut under_way = VecDeque::new();
         let mut trials = 0;
         loop {
@@ -261,7 +272,7 @@ mod tests {
         }
     }
 
-    fn required(search: &Search) -> Vec<usize> {
+    pub(super) fn required(search: &Search) -> Vec<usize> {
         search.required().collect()
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use super::MinimiseError;
 use super::alike::{Sample, Yardstick};
@@ -11,6 +12,8 @@ use super::search::{Next, Refused, Search};
 
 /// How often a result that did not hold is searched again.
 const MOST_REPAIRS: usize = 3;
+/// Required calls are asked about a second time until all has taken the time of so many runs with nothing refused.
+const WORTH: u32 = 40;
 /// How far it has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
@@ -42,6 +45,7 @@ pub(crate) struct Work<'a> {
     state: Mutex<State>,
     changed: Condvar,
     confirm: usize,
+    begun: Instant,
     told: &'a (dyn Fn(Standing) + Sync),
 }
 
@@ -57,6 +61,7 @@ impl<'a> Work<'a> {
         runner: Runner<'a>,
         yardstick: Yardstick,
         confirm: usize,
+        begun: Instant,
         told: &'a (dyn Fn(Standing) + Sync),
     ) -> Self {
         let hopes = runner.candidates.iter().map(|candidate| candidate.hope);
@@ -71,6 +76,7 @@ impl<'a> Work<'a> {
             state: Mutex::new(state),
             changed: Condvar::new(),
             confirm,
+            begun,
             told,
         }
     }
@@ -111,7 +117,11 @@ impl<'a> Work<'a> {
                     None => return Ok(false),
                     Some(false) => break,
                     Some(true) if self.state().search.doubt_again() => {}
-                    Some(true) => return Ok(true),
+                    Some(true) => match self.ask_again(out)? {
+                        None => return Ok(false),
+                        Some(true) => {}
+                        Some(false) => return Ok(true),
+                    },
                 }
             }
             if repair < MOST_REPAIRS {
@@ -125,6 +135,40 @@ impl<'a> Work<'a> {
         out.notes
             .push("no result held: the probe does not behave the same from run to run".to_owned());
         Ok(false)
+    }
+
+    /// Asks about required calls a second time, a few at once, as long as there is time for it: whether one of them
+    /// can be refused after all. `None` if it was cancelled. A careful search has made each trial several times.
+    fn ask_again(&self, out: &mut Minimised) -> Result<Option<bool>, MinimiseError> {
+        if self.state().search.is_careful() {
+            return Ok(Some(false));
+        }
+        let refused = self.state().search.refused().len();
+        while self.begun.elapsed() < out.baseline * WORTH {
+            if self.state().search.ask_again(self.runner.jobs) == 0 {
+                break;
+            }
+            let before = self.runner.count.load(Ordering::Relaxed);
+            self.search()?;
+            out.runs.search += self.runner.count.load(Ordering::Relaxed) - before;
+            if self.runner.cancel.is_cancelled() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(self.state().search.refused().len() != refused))
+    }
+
+    /// What the reader should know of required calls that were asked about once.
+    pub(crate) fn tell_asked_once(&self, out: &mut Minimised) {
+        let state = self.state();
+        let once = state.search.asked_once().count();
+        if once > 0 && !state.search.is_careful() {
+            out.notes.push(format!(
+                "{once} of {} required calls rest on one failing run with each errno: all had taken the time of {WORTH} \
+                 runs by then",
+                state.search.required().count()
+            ));
+        }
     }
 
     /// Makes trials until every candidate is decided, or it is cancelled.
