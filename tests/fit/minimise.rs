@@ -345,8 +345,7 @@ fn the_report_has_every_key_of_its_schema() {
     }
     // What belongs to --minimise is refused without it.
     for words in [
-        &["--json"][..],
-        &["--confirm", "3"],
+        &["--confirm", "3"][..],
         &["--jobs", "2"],
         &["--minimise", "--jobs", "0"],
     ] {
