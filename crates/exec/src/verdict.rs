@@ -29,10 +29,12 @@ pub(crate) fn judge(run: &Run, attended: &Attended, readings: &Readings) -> Resu
         }
         return Err(explained);
     }
-    if let (Some(error), false) = (&seen.error, seen.locked) {
+    let limit = limit_hit(run, attended, readings);
+    // What is killed while it is being locked answers as nothing does that is alive: that is no failure of a step.
+    let ended_by_us = limit.is_some() || word.is_some();
+    if let (Some(error), false, false) = (&seen.error, seen.locked, ended_by_us) {
         return Err(given_up(error));
     }
-    let limit = limit_hit(run, attended, readings);
     if !seen.locked && limit.is_none() {
         let error = match (seen.end, script) {
             (Some(End::Exited(code)), true) => {
@@ -97,7 +99,7 @@ pub(crate) fn judge(run: &Run, attended: &Attended, readings: &Readings) -> Resu
     if stopped(seen) && *word == Some(Word::Interrupt as u32) {
         outcome.notes.push("it was interrupted".to_owned());
     }
-    if let Some(error) = &seen.error {
+    if let (Some(error), false) = (&seen.error, ended_by_us) {
         outcome.notes.push(format!(
             "it was killed because it could not be watched any more: {error}"
         ));
@@ -253,6 +255,25 @@ mod tests {
 
     fn ended(end: End, word: Option<Word>, readings: &Readings) -> Outcome {
         judge(&asked(), &attended(Some(end), true, word), readings).unwrap()
+    }
+
+    #[test]
+    fn a_run_that_is_killed_while_it_is_being_locked_has_not_failed_by_itself() {
+        let mut attended = attended(Some(End::Killed(libc::SIGKILL)), false, Some(Word::Timeout));
+        let what = "stopped for Syscall and not at the exit of a system call".to_owned();
+        attended.seen.error = Some(TraceeError::Injection { tid: 7, what }.into());
+        let outcome = judge(&asked(), &attended, &Readings::default()).unwrap();
+        assert_eq!((outcome.status, outcome.exit_code), (Status::Timeout, 124));
+        assert_eq!(outcome.notes, [""; 0]);
+        attended.word = None;
+        let failure = judge(&asked(), &attended, &Readings::default()).unwrap_err();
+        assert_eq!(failure.step, "lock");
+        // What was refused after it had been killed at the limit of memory is no failure either.
+        let oom = Readings {
+            oom_kills: 1,
+            ..Readings::default()
+        };
+        assert_eq!(judge(&asked(), &attended, &oom).unwrap().status, Status::Oom);
     }
 
     #[test]
