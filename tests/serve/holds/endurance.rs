@@ -15,7 +15,8 @@ use crate::support::{available, root};
 /// How many requests the suite makes.
 const SHORT: usize = 500;
 
-/// How many come before the first look: allocators, caches and pools have what they keep by then.
+/// How many come before the first look: allocators (one arena for each thread that there ever was at once),
+/// caches and pools have what they keep by then. Ten times as many by hand.
 const WARM_UP: usize = 300;
 
 /// How many there are between two looks.
@@ -24,29 +25,62 @@ const BETWEEN: usize = 10_000;
 /// Clients at once.
 const CLIENTS: usize = 4;
 
-/// How much more memory there may be at the end, in KiB: of the server itself, and of its children together. Over
+/// How much more memory there may be at the end, in KiB: of the server itself, and of all processes together. Over
 /// 100,000 requests that is 84 bytes for each.
 const GROWTH: u64 = 8 << 10;
 
 /// What is seen at one moment, when nothing runs. Memory in KiB.
 #[derive(Clone, Copy, Debug)]
 struct Seen {
-    /// The server's resident memory.
-    rss: u64,
-    /// The same with what it shares divided among those that share it.
-    pss: u64,
-    /// Of all its descendants, likewise.
-    children_pss: u64,
-    children: usize,
+    server: Memory,
+    /// Of all its descendants together.
+    children: Memory,
+    processes: usize,
     descriptors: usize,
 }
 
-impl fmt::Display for Seen {
+/// The memory of one or more processes, in KiB (proc_pid_smaps(5)).
+#[derive(Clone, Copy, Debug, Default)]
+struct Memory {
+    /// Resident: what is shared counts for each of them.
+    rss: u64,
+    /// What is shared is divided among those that share it.
+    pss: u64,
+    /// Likewise, without files' pages, which other programs of this machine share and drop.
+    own: u64,
+}
+
+impl Memory {
+    /// None of a process that has ended.
+    fn of(pid: i32) -> Self {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+        let field = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name));
+            let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+            number.unwrap_or(0)
+        };
+        Self {
+            rss: field("Rss:"),
+            pss: field("Pss:"),
+            own: field("Pss_Anon:") + field("Pss_Shmem:"),
+        }
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self {
+            rss: self.rss + other.rss,
+            pss: self.pss + other.pss,
+            own: self.own + other.own,
+        }
+    }
+}
+
+impl fmt::Display for Memory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "server RSS {} KiB, PSS {} KiB, {} descriptors; {} children with PSS {} KiB",
-            self.rss, self.pss, self.descriptors, self.children, self.children_pss
+            "RSS {} PSS {} ({} without files)",
+            self.rss, self.pss, self.own
         )
     }
 }
@@ -56,26 +90,29 @@ impl Seen {
         watched.idle("the load");
         let server = watched.server.pid();
         let children = descendants(server);
-        let (rss, pss) = memory(server);
+        let memory = children.iter().map(|pid| Memory::of(*pid));
         Self {
-            rss,
-            pss,
-            children_pss: children.iter().map(|pid| memory(*pid).1).sum(),
-            children: children.len(),
+            server: Memory::of(server),
+            children: memory.fold(Memory::default(), Memory::and),
+            processes: children.len(),
             descriptors: std::fs::read_dir(format!("/proc/{server}/fd")).unwrap().count(),
         }
     }
 }
 
-/// Resident and proportional memory in KiB; none of a process that has ended.
-fn memory(pid: i32) -> (u64, u64) {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    let field = |name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name));
-        let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-        number.unwrap_or(0)
-    };
-    (field("Rss:"), field("Pss:"))
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            server,
+            children,
+            processes,
+            descriptors,
+        } = self;
+        write!(
+            f,
+            "server {server}, {processes} children {children} KiB; {descriptors} descriptors"
+        )
+    }
 }
 
 /// One request of every kind in turn, most of them small; each is answered as it should be.
@@ -125,8 +162,10 @@ fn memory_stays_what_it_was_over_many_requests() {
         Ok(given) => given.parse().expect("CALLGATE_LOAD_REQUESTS: expected a number"),
         Err(_) => SHORT,
     };
-    let watched = Watched::start(Where::Host, &[], &[("MAX_WORKERS", "4")]);
-    load(&watched, WARM_UP);
+    let warm_up = if requests > SHORT { 10 * WARM_UP } else { WARM_UP };
+    // Long enough for a machine that stands still for some seconds.
+    let watched = Watched::start(Where::Host, &[], &[("WORKER_TIMEOUT", "120")]);
+    load(&watched, warm_up);
     let begun = Instant::now();
     let first = Seen::now(&watched);
     eprintln!("at the start: {first}");
@@ -139,9 +178,10 @@ fn memory_stays_what_it_was_over_many_requests() {
         last = Seen::now(&watched);
         eprintln!("after {made} requests, {} s: {last}", begun.elapsed().as_secs());
     }
+    let together = |seen: &Seen| seen.server.and(seen.children).own;
     for (what, before, after) in [
-        ("resident memory of the server", first.rss, last.rss),
-        ("memory of its children", first.children_pss, last.children_pss),
+        ("resident memory of the server", first.server.rss, last.server.rss),
+        ("memory of all without files", together(&first), together(&last)),
     ] {
         let grown = after.saturating_sub(before);
         assert!(
