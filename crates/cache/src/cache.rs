@@ -66,6 +66,11 @@ impl Cache {
         }
     }
 
+    /// Whether anything is kept.
+    pub fn keeps(&self) -> bool {
+        self.place.is_some()
+    }
+
     /// What was passed over and why, in sentences, since the last time this was asked.
     pub fn notes(&self) -> Vec<String> {
         self.notes

@@ -1,11 +1,15 @@
 //! The state of a path, as far as a finding depends on it.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
-use std::os::unix::fs::MetadataExt;
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
+use nix::sys::stat::fstatat;
 use serde::{Deserialize, Serialize};
 
 use crate::seen::Part;
@@ -29,24 +33,22 @@ enum State {
 }
 
 impl State {
-    /// The state now; symlinks not followed.
-    fn of(path: &Path, part: Part) -> std::io::Result<Self> {
-        let data = match path.symlink_metadata() {
+    /// The state now of a name in a directory; symlinks not followed.
+    fn of(dir: impl AsFd, name: &Path, part: Part) -> nix::Result<Self> {
+        let data = match fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
             Ok(data) => data,
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-                return Ok(Self::Absent);
-            }
-            Err(error) => return Err(error),
+            Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(Self::Absent),
+            Err(errno) => return Err(errno),
         };
         Ok(match part {
-            Part::Being => Self::Being(data.mode() & KIND, data.dev(), data.ino()),
+            Part::Being => Self::Being(data.st_mode & KIND, data.st_dev, data.st_ino),
             Part::Whole => Self::Whole(
-                data.mode(),
-                data.dev(),
-                data.ino(),
-                data.size(),
-                data.ctime(),
-                data.ctime_nsec(),
+                data.st_mode,
+                data.st_dev,
+                data.st_ino,
+                data.st_size as u64,
+                data.st_ctime,
+                data.st_ctime_nsec,
             ),
         })
     }
@@ -74,9 +76,39 @@ const MANY: usize = 1500;
 /// The type bits of a mode (inode(7)).
 const KIND: u32 = 0o170_000;
 
-/// What a finding rests on: paths with their states.
+/// What a finding rests on: paths with their states, by the directories that they are in: looking up a name in one
+/// that is open takes the kernel half of what a whole path does, and the names take half of the room.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Witnesses(Vec<(PathBuf, State)>);
+pub struct Witnesses(Vec<Directory>);
+
+/// A directory with names in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Directory(PathBuf, Vec<(PathBuf, State)>);
+
+impl Directory {
+    /// Whether every name is as it was.
+    fn holds(&self) -> bool {
+        let Self(path, names) = self;
+        let flags = (OFlag::O_PATH | OFlag::O_DIRECTORY).bits();
+        match File::options().read(true).custom_flags(flags).open(path) {
+            Ok(dir) => names
+                .iter()
+                .all(|(name, state)| State::of(&dir, name, state.part()).is_ok_and(|now| now == *state)),
+            // It may never have been there.
+            Err(_) => names.iter().all(|(name, state)| {
+                State::of(AT_FDCWD, &path.join(name), state.part()).is_ok_and(|now| now == *state)
+            }),
+        }
+    }
+}
+
+/// A path as a name in a directory; the root is one in itself.
+fn place(path: &Path) -> (&Path, &Path) {
+    match (path.parent(), path.file_name()) {
+        (Some(dir), Some(name)) => (dir, Path::new(name)),
+        _ => (path, Path::new(".")),
+    }
+}
 
 impl Witnesses {
     /// The states of what was seen for a finding that was begun at `begun`; `None` when something changed so late
@@ -84,9 +116,9 @@ impl Witnesses {
     pub fn take(seen: &BTreeMap<PathBuf, Part>, begun: SystemTime) -> Option<Self> {
         let settled = begun.checked_sub(STEP)?;
         let whole = |path: &Path| seen.get(path) == Some(&Part::Whole);
-        let mut all = Vec::with_capacity(seen.len());
+        let mut all: BTreeMap<&Path, Vec<(PathBuf, State)>> = BTreeMap::new();
         for (path, part) in seen {
-            let state = State::of(path, *part).ok()?;
+            let state = State::of(AT_FDCWD, path, *part).ok()?;
             if state.changed().is_some_and(|at| at > settled) {
                 return None;
             }
@@ -94,20 +126,20 @@ impl Witnesses {
             let told_by_directory =
                 state == State::Absent && path.parent().is_some_and(|dir| whole(dir) && dir.is_dir());
             if !told_by_directory {
-                all.push((path.clone(), state));
+                let (dir, name) = place(path);
+                all.entry(dir).or_default().push((name.to_owned(), state));
             }
         }
-        Some(Self(all))
+        let directory = |(dir, names): (&Path, _)| Directory(dir.to_owned(), names);
+        Some(Self(all.into_iter().map(directory).collect()))
     }
 
     /// Whether everything is as it was.
     pub fn hold(&self) -> bool {
-        let holds = |part: &[(PathBuf, State)]| {
-            part.iter()
-                .all(|(path, state)| State::of(path, state.part()).is_ok_and(|now| now == *state))
-        };
+        let holds = |part: &[Directory]| part.iter().all(Directory::holds);
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        if self.0.len() < MANY || threads == 1 {
+        let names: usize = self.0.iter().map(|Directory(_, names)| names.len()).sum();
+        if names < MANY || threads == 1 {
             return holds(&self.0);
         }
         std::thread::scope(|scope| {
@@ -129,8 +161,11 @@ impl Witnesses {
     }
 
     /// The paths.
-    pub fn paths(&self) -> impl Iterator<Item = &Path> {
-        self.0.iter().map(|(path, _)| path.as_path())
+    pub fn paths(&self) -> impl Iterator<Item = PathBuf> {
+        let in_directory = |Directory(path, names): &Directory| {
+            names.iter().map(|(name, _)| path.join(name)).collect::<Vec<_>>()
+        };
+        self.0.iter().flat_map(in_directory)
     }
 }
 

@@ -64,7 +64,7 @@ pub(crate) fn prepare(request: &Request) -> Result<(Launch, Prepared), DigError>
         } => {
             let fd = memory_file(code).map_err(DigError::Code)?;
             let number = fd.as_raw_fd();
-            let argv = prelude::command(&interpreter.executable, number, name, args);
+            let argv = prelude::command(&interpreter.executable, None, number, name, args);
             let launch = Launch::new(&interpreter.executable, &argv, env)?
                 .steps(to_stderr)
                 .step(Step::Dup {

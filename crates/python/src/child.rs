@@ -37,9 +37,17 @@ impl Finished {
 /// # Errors
 /// As [`Command::spawn`]; `TimedOut` after `limit`, when the whole group has been killed.
 pub(crate) fn run_within(command: &mut Command, limit: Duration) -> io::Result<Finished> {
+    run_within_on(command, Stdio::null(), limit)
+}
+
+/// The same with this standard input.
+///
+/// # Errors
+/// As for [`run_within`].
+pub(crate) fn run_within_on(command: &mut Command, stdin: Stdio, limit: Duration) -> io::Result<Finished> {
     let deadline = Instant::now() + limit;
     let mut child = command
-        .stdin(Stdio::null())
+        .stdin(stdin)
         .process_group(0)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

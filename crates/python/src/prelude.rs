@@ -14,11 +14,16 @@
 //! a thread, for `__del__` or by the program's own hook with `sys.__excepthook__` have no source lines
 //! if the file isn't there; `multiprocessing` with `spawn` or `forkserver` can't import `__main__` again
 //! unless the file is there; source that is neither UTF-8 nor declares its encoding gets the message of
-//! `compile`.
+//! `compile`. The prelude's own text can be compiled ahead ([`Bytecode`]): then there is one frame more below
+//! `<module>`, and nothing else differs.
+
+mod bytecode;
 
 use std::ffi::OsString;
 use std::os::fd::RawFd;
 use std::path::Path;
+
+pub use self::bytecode::Bytecode;
 
 /// The prelude's source, as given to `python -c`, for one program.
 const SOURCE: &str = concat!(
@@ -74,10 +79,18 @@ impl Marker {
 /// `name` is what the program is told about itself: `sys.argv[0]`, `__file__` and the file in
 /// tracebacks. The interpreter is isolated (`-I`: no `PYTHON*` variables, no user site, neither the
 /// working directory nor the program's on `sys.path`) and writes no bytecode (`-B`); `site` and `.pth`
-/// files of the environment are processed.
-pub fn command(interpreter: &Path, code_fd: RawFd, name: &str, args: &[OsString]) -> Vec<OsString> {
+/// files of the environment are processed. `compiled` has to be this interpreter's, and the descriptor to hold what
+/// [`Bytecode::and`] makes; without it the interpreter compiles the text.
+pub fn command(
+    interpreter: &Path,
+    compiled: Option<&Bytecode>,
+    code_fd: RawFd,
+    name: &str,
+    args: &[OsString],
+) -> Vec<OsString> {
     let mut argv: Vec<OsString> = vec![interpreter.into()];
-    argv.extend(["-I", "-B", "-c", SOURCE].map(OsString::from));
+    argv.extend(["-I", "-B", "-c"].map(OsString::from));
+    argv.push(compiled.map_or_else(|| SOURCE.into(), |compiled| compiled.program(code_fd)));
     argv.push(code_fd.to_string().into());
     argv.push(name.into());
     argv.extend_from_slice(args);

@@ -4,12 +4,11 @@ use std::os::fd::AsRawFd;
 use std::time::Instant;
 
 use callgate_abi::Filter;
-use callgate_launch::memory_file;
 use callgate_tracee::Stopper;
 use nix::errno::Errno;
 
 use super::conclude::Course;
-use super::launching::{launch, launch_failed};
+use super::launching::{Code, launch, launch_failed};
 use super::request::Run;
 use super::streams::streams;
 use super::system;
@@ -34,8 +33,7 @@ pub(super) fn attempt(run: &Run, started: impl FnOnce(Stopper)) -> Result<Outcom
         ..
     } = &prepare(run)?;
     let filter = loaded(run, *tier)?;
-    let code = run.program.code().map(memory_file).transpose();
-    let code = code.map_err(system("memfd_create"))?;
+    let code = Code::of(run)?;
     let mut work = Work::new(run, ground, *tier)?;
     let landlock = landlock_layer(run)?;
     let (cgroup, lack) = cgroup_layer(identity.uid, run)?;
@@ -49,7 +47,7 @@ pub(super) fn attempt(run: &Run, started: impl FnOnce(Stopper)) -> Result<Outcom
         network: run.network,
         lock: run.lock,
         filtering: run.filtering,
-        code: code.as_ref().map(AsRawFd::as_raw_fd),
+        code: code.as_ref().map(|code| code.fd.as_raw_fd()),
         sign: run.program.sign(run.lock),
         streams: &streams,
         files: &run.files,

@@ -3,20 +3,53 @@
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
-use callgate_launch::{Launch, LaunchError};
-use callgate_python::prelude;
+use callgate_launch::{Launch, LaunchError, memory_file};
+use callgate_python::prelude::{Bytecode, command};
 use nix::errno::Errno;
 
 use super::environment::variables;
-use super::program::Program;
+use super::program::{Program, Root};
 use super::request::Run;
+use super::system;
 use crate::node;
 use crate::outcome::SetUpFailure;
 use crate::setup::advice;
 
-/// The command with its arguments and variables; `code` is the script's bytes, `home` its scratch directory
-/// if that is not /tmp.
-pub(super) fn launch(run: &Run, code: Option<&OwnedFd>, home: Option<&Path>) -> Result<Launch, SetUpFailure> {
+/// What the interpreter reads by descriptor.
+pub(super) struct Code {
+    /// The descriptor.
+    pub(super) fd: OwnedFd,
+    /// What stands before the script's bytes, if the prelude is compiled already.
+    prelude: Option<Bytecode>,
+}
+
+impl Code {
+    /// That of a run whose program has any.
+    pub(super) fn of(run: &Run) -> Result<Option<Self>, SetUpFailure> {
+        let Some(code) = run.program.code() else {
+            return Ok(None);
+        };
+        let prelude = match (&run.program, &run.root) {
+            (Program::Script { executable, .. }, Root::ForPython(interpreter))
+                if interpreter.executable == *executable =>
+            {
+                Bytecode::recall(interpreter, &run.cache)
+            }
+            _ => None,
+        };
+        let fd = match &prelude {
+            Some(prelude) => memory_file(&prelude.and(code)),
+            None => memory_file(code),
+        };
+        Ok(Some(Self {
+            fd: fd.map_err(system("memfd_create"))?,
+            prelude,
+        }))
+    }
+}
+
+/// The command with its arguments and variables; `home` is its scratch directory if that is not /tmp.
+pub(super) fn launch(run: &Run, code: Option<&Code>, home: Option<&Path>) -> Result<Launch, SetUpFailure> {
     // Without its descriptor no code is run; there is one for every program that has code.
     match (&run.program, code) {
         (
@@ -26,7 +59,7 @@ pub(super) fn launch(run: &Run, code: Option<&OwnedFd>, home: Option<&Path>) -> 
                 args,
                 ..
             },
-            Some(fd),
+            Some(Code { fd, .. }),
         ) => {
             let argv = node::command(executable, fd.as_raw_fd(), run.lock, name, args);
             Launch::new(executable, argv, variables(&run.env, home))
@@ -38,9 +71,9 @@ pub(super) fn launch(run: &Run, code: Option<&OwnedFd>, home: Option<&Path>) -> 
                 args,
                 ..
             },
-            Some(fd),
+            Some(Code { fd, prelude }),
         ) => {
-            let argv = prelude::command(executable, fd.as_raw_fd(), name, args);
+            let argv = command(executable, prelude.as_ref(), fd.as_raw_fd(), name, args);
             Launch::new(executable, argv, variables(&run.env, home))
         }
         (

@@ -1,13 +1,16 @@
 //! The prelude: fails closed without its supervisor, and with it is as good as `python FILE`.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::os::fd::AsRawFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 
+use callgate_cache::Cache;
 use callgate_python::interpreter::Interpreter;
-use callgate_python::prelude::{self, Marker, UNANSWERED};
+use callgate_python::prelude::{self, Bytecode, Marker, UNANSWERED};
 
 use crate::pythons;
 use crate::supervisor::{Ended, alone, answered};
@@ -15,9 +18,20 @@ use crate::sys;
 
 /// The command for a program in `code`, which is told that it is `name`.
 fn command(python: &Interpreter, code: &File, name: &Path, args: &[&str]) -> Command {
+    command_by(python, None, code, name, args)
+}
+
+fn command_by(
+    python: &Interpreter,
+    compiled: Option<&Bytecode>,
+    code: &File,
+    name: &Path,
+    args: &[&str],
+) -> Command {
     let args: Vec<OsString> = args.iter().map(OsString::from).collect();
     let argv = prelude::command(
         &python.executable,
+        compiled,
         code.as_raw_fd(),
         name.to_str().unwrap(),
         &args,
@@ -27,7 +41,8 @@ fn command(python: &Interpreter, code: &File, name: &Path, args: &[&str]) -> Com
     command
 }
 
-/// What `python -I -B FILE` does with the program, and what the prelude does with it when the file isn't there.
+/// What `python -I -B FILE` does with the program, and what the prelude does with it when the file isn't there:
+/// as text and compiled ahead the same.
 fn both(python: &Interpreter, program: &[u8]) -> (Ended, Ended) {
     let directory = tempfile::tempdir().unwrap();
     let args = ["--first", "second argument", ""];
@@ -44,7 +59,66 @@ fn both(python: &Interpreter, program: &[u8]) -> (Ended, Ended) {
     let code = File::open(&moved).unwrap();
     let (supervised, markers) = answered(&mut command(python, &code, &name, &args), &code, Marker::ACK);
     assert_eq!(markers, 1, "{}: one marker", python.version);
+    let compiled = ahead(python);
+    std::fs::write(&moved, compiled.and(program)).unwrap();
+    let code = File::open(&moved).unwrap();
+    let mut command = command_by(python, Some(&compiled), &code, &name, &args);
+    let (ended, markers) = answered(&mut command, &code, Marker::ACK);
+    assert_eq!(markers, 1, "{}: one marker", python.version);
+    assert_eq!(ended, supervised, "{}: compiled ahead", python.version);
     (plain, supervised)
+}
+
+/// The prelude as this interpreter compiles it, kept in this directory.
+fn compiled(python: &Interpreter, cache: &Path) -> Option<Bytecode> {
+    Bytecode::recall(python, &Cache::open(cache))
+}
+
+/// The same, once for all tests.
+fn ahead(python: &Interpreter) -> Bytecode {
+    static COMPILED: Mutex<BTreeMap<PathBuf, Bytecode>> = Mutex::new(BTreeMap::new());
+    let mut all = COMPILED.lock().unwrap();
+    let compile = || compiled(python, &tempfile::tempdir().unwrap().path().join("found")).unwrap();
+    all.entry(python.executable.clone())
+        .or_insert_with(compile)
+        .clone()
+}
+
+#[test]
+fn it_is_compiled_once_for_each_interpreter_and_not_where_nothing_is_kept() {
+    for python in pythons::all() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = directory.path().join("found");
+        let first = compiled(python, &cache).unwrap();
+        let kept: Vec<_> = std::fs::read_dir(&cache)
+            .unwrap()
+            .map(|e| e.unwrap().path())
+            .collect();
+        let [kept] = kept.as_slice() else {
+            panic!("{kept:?}")
+        };
+        let written = std::fs::metadata(kept).unwrap().modified().unwrap();
+        assert_eq!(compiled(python, &cache), Some(first));
+        assert_eq!(std::fs::metadata(kept).unwrap().modified().unwrap(), written);
+        assert_eq!(Bytecode::recall(python, &Cache::none()), None);
+    }
+}
+
+#[test]
+fn a_compiled_prelude_without_a_supervisor_does_not_run_the_program_either() {
+    let directory = tempfile::tempdir().unwrap();
+    let touched = directory.path().join("touched");
+    let source = directory.path().join("source");
+    for python in pythons::all() {
+        let compiled = compiled(python, &directory.path().join("found")).unwrap();
+        let program = format!("open({touched:?}, 'w')\n");
+        std::fs::write(&source, compiled.and(program.as_bytes())).unwrap();
+        let code = File::open(&source).unwrap();
+        let mut command = command_by(python, Some(&compiled), &code, Path::new("program.py"), &[]);
+        sys::keeping(&mut command, code.as_raw_fd());
+        assert_eq!(alone(&mut command).code, UNANSWERED);
+        assert!(!touched.exists());
+    }
 }
 
 #[test]
@@ -79,7 +153,7 @@ fn a_program_that_cannot_be_read_is_not_run() {
     for python in pythons::all() {
         let code = tempfile::tempfile().unwrap();
         for (fd, message) in [("99", "[Errno 9]"), ("x", "invalid literal")] {
-            let mut argv = prelude::command(&python.executable, 99, "program.py", &[]);
+            let mut argv = prelude::command(&python.executable, None, 99, "program.py", &[]);
             argv[5] = fd.into();
             let (ended, markers) = answered(Command::new(&argv[0]).args(&argv[1..]), &code, Marker::ACK);
             assert_eq!((ended.code, markers), (UNANSWERED, 0));
