@@ -21,6 +21,7 @@
 //! - [`node`]: JavaScript, in every form, under the shipped policy `node`;
 //! - [`python`]: the standard library under the shipped policy `python`;
 //! - [`together`]: runs side by side at tier container;
+//! - [`timings`]: where the time of a run went;
 //! - [`tiers`]: the isolation layers, by privilege; [`landlock`]: the tier without namespaces.
 
 mod abuse;
@@ -45,6 +46,7 @@ mod python;
 mod sight;
 mod streams;
 mod tiers;
+mod timings;
 mod together;
 mod traps;
 mod violations;

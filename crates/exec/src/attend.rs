@@ -18,6 +18,7 @@ use crate::seize::seize;
 use crate::setup::explain;
 use crate::supervise::{Seen, Watch, WatchError};
 use crate::tier::Tier;
+use crate::timings::{Moments, Stage};
 
 /// What is known of a run when it is over.
 #[derive(Debug, Default)]
@@ -100,7 +101,7 @@ pub(crate) fn attend(
     (run, filter): (&Run, &Filter),
     tier: Tier,
     clock: Option<CpuClock>,
-    mut process: Started,
+    (mut process, mut moments): (Started, Moments),
     handed_over: impl FnOnce(),
     mut in_place: impl FnMut(i32) -> io::Result<()>,
     started: impl FnOnce(Stopper),
@@ -118,6 +119,7 @@ pub(crate) fn attend(
             });
         }
     };
+    moments.end(Stage::Clone);
     let mapped = match tier {
         Tier::Unprivileged => map_ids(init.as_raw()),
         Tier::Full | Tier::Container | Tier::Landlock => Ok(()),
@@ -159,14 +161,16 @@ pub(crate) fn attend(
         run.program.sign(run.lock),
         (filter, run.filtering),
         &mut on_command,
-    );
+    )
+    .timed(moments);
     // Elsewhere the init does it, in its pid namespace or among its uid's processes.
     let watch = if tier == Tier::Landlock {
         watch.ending_the_rest()
     } else {
         watch
     };
-    let seen = watch.follow(&mut tracer).map_err(|e| tracing(&e))?;
+    let mut seen = watch.follow(&mut tracer).map_err(|e| tracing(&e))?;
+    seen.moments.end(Stage::Teardown);
     drop(done);
     mapped.map_err(system("writing uid_map"))?;
     let reports = match process {

@@ -13,6 +13,7 @@ use crate::filtering::Refusal;
 use crate::lacks::Lack;
 use crate::out::BroughtOut;
 use crate::run::Network;
+use crate::timings::Timings;
 
 /// The value of `schema` in every outcome of this format.
 pub const SCHEMA: &str = "callgate.outcome/1";
@@ -70,6 +71,9 @@ pub struct Outcome {
     pub out: Option<BroughtOut>,
     /// What was used.
     pub usage: Usage,
+    /// Where the time went, if that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timings: Option<Timings>,
     /// The step that failed, if nothing ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub setup: Option<SetUpFailure>,
@@ -222,6 +226,7 @@ impl Outcome {
             network: None,
             out: None,
             usage: Usage::default(),
+            timings: None,
             setup: None,
             notes: Vec::new(),
         }

@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 use crate::filtering::{Filtering, Refusal, Refusals};
 use crate::lock::{Lock, MARKER_DATA, Sign};
 use crate::outcome::Violation;
+use crate::timings::{Moments, Stage};
 use crate::violation::{Sightings, process_of};
 
 /// What was seen of a run.
@@ -29,6 +30,8 @@ pub(crate) struct Seen {
     pub(crate) error: Option<WatchError>,
     /// What the command used, and the children that it waited for.
     pub(crate) usage: Option<Usage>,
+    /// When its stages ended, if that is asked for.
+    pub(crate) moments: Moments,
 }
 
 /// How the command itself ended.
@@ -195,6 +198,12 @@ impl<'a> Watch<'a> {
         Ok(tracee.resume(how)?)
     }
 
+    /// Notes when the stages end, if these moments are wanted.
+    pub(crate) fn timed(mut self, moments: Moments) -> Self {
+        self.seen.moments = moments;
+        self
+    }
+
     /// Kills what is left of the run when the command has ended. None of it can get away: a process that is
     /// born stops before its first instruction, as long as it can't be born untraced.
     pub(crate) fn ending_the_rest(mut self) -> Self {
@@ -250,6 +259,7 @@ impl<'a> Watch<'a> {
         self.tids.remove(&tid);
         if Some(tid) == self.command && self.seen.end.is_none() {
             self.seen.end = Some(end);
+            self.seen.moments.end(Stage::Code);
             self.seen.usage = Some(usage);
             if self.guest {
                 let _ = kill(Pid::from_raw(self.init), Signal::SIGKILL);
@@ -281,6 +291,7 @@ impl<'a> Watch<'a> {
         // the init tells of it; any later process is a child of the command.
         if tid != self.init && self.command.is_none() {
             self.command = Some(tid);
+            self.seen.moments.end(Stage::Root);
             (self.on_command)(tid)?;
         }
         if tracee.reason() == Reason::Exec {
@@ -297,14 +308,19 @@ impl<'a> Watch<'a> {
 
     /// The command has stopped before the code is reached.
     fn on_the_way(&mut self, tracee: Stopped) -> Result<(), WatchError> {
+        if tracee.reason() == Reason::Exec {
+            self.seen.moments.end(Stage::Enter);
+        }
         match (tracee.reason(), self.phase) {
             // The exec's own return has to come before a call can be injected.
             (Reason::Exec, Phase::Starting) if self.lock == Lock::Exec => self.phase = Phase::AtExec,
             (Reason::Seccomp, Phase::Starting | Phase::Executed) if self.is_at_marker(&tracee)? => {
                 self.phase = Phase::AtMarker;
+                self.seen.moments.end(Stage::Startup);
             }
             (Reason::Syscall, Phase::AtExec) if is_exit(&tracee)? => {
                 let tracee = self.install(tracee, true)?.finish(None)?;
+                self.seen.moments.end(Stage::Lock);
                 self.phase = if self.sign.is_some() {
                     Phase::Executed
                 } else {
@@ -315,7 +331,11 @@ impl<'a> Watch<'a> {
             (Reason::Syscall, Phase::AtMarker) if is_exit(&tracee)? => {
                 let answer = self.sign.map_or(0, |sign| sign.answer);
                 let tracee = match self.lock {
-                    Lock::Body => self.install(tracee, false)?.finish(Some(answer))?,
+                    Lock::Body => {
+                        let tracee = self.install(tracee, false)?.finish(Some(answer))?;
+                        self.seen.moments.end(Stage::Lock);
+                        tracee
+                    }
                     Lock::Exec => {
                         tracee.set_result(answer)?;
                         tracee

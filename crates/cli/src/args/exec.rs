@@ -99,6 +99,11 @@ pub(crate) struct ExecArgs {
     /// Capture the output and print the outcome (callgate.outcome/1) as JSON
     #[arg(long)]
     pub(crate) json: bool,
+    /// Say where the run's time went, stage by stage, from callgate's own start to the last process's end and what
+    /// comes after: a table on standard error; with --json `timings` in the outcome, in microseconds. Nothing is
+    /// timed without it
+    #[arg(long)]
+    pub(crate) timings: bool,
     /// Say nothing about a run that went well
     #[arg(short, long)]
     pub(crate) quiet: bool,

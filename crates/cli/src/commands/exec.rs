@@ -6,10 +6,13 @@ mod node;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
+use std::time::Instant;
 
-use callgate_abi::Arch;
+use callgate_abi::{Arch, Filter};
 use callgate_cache::Cache;
 use callgate_exec::{Filtering, Input, Io, Lock, Program, Root, Run, Status, Word, run as run_it};
+use callgate_policy::Policy;
 use callgate_python::interpreter::Interpreter;
 
 use crate::args::{ExecArgs, LangArg, LockArg, NetArg};
@@ -24,20 +27,32 @@ const FILES_LOST: u8 = 1;
 const NOT_FOUND: u8 = 127;
 
 pub(crate) fn run(args: &ExecArgs) -> Result<u8, Failure> {
+    let begun = Instant::now();
     let source = args.policy();
     let policy = input::policy(source)?;
-    let filter = callgate_policy::compile(&policy, Arch::NATIVE)
-        .and_then(|compiled| compiled.link())
-        .map_err(|error| Failure::input(format!("{source}: {error}")))?;
     let env = input::variables(&args.env)?;
     let limits = args.limits.limits();
     let files = files::brought_in(&args.file, &limits)?;
+    // Both at once: neither needs the other, and each takes about as long.
+    let (filter, asked) = thread::scope(|scope| {
+        let compiling = thread::Builder::new().spawn_scoped(scope, || compiled(&policy, source));
+        let asked = asked(args);
+        let filter = match compiling {
+            Ok(thread) => thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            // Where no thread is to be had.
+            Err(_) => compiled(&policy, source),
+        };
+        (filter, asked)
+    });
+    let filter = filter?;
     let Asked {
         program,
         root,
         cache,
         from_stdin,
-    } = asked(args)?;
+    } = asked?;
     let input = match (&args.stdin, from_stdin) {
         (Some(path), _) => Input::File(Arc::new(input::open(path, "--stdin")?)),
         (None, true) => Input::Empty,
@@ -59,6 +74,7 @@ pub(crate) fn run(args: &ExecArgs) -> Result<u8, Failure> {
         io: if args.json { Io::Capture } else { Io::Inherit },
         input,
         files,
+        timed_since: args.timings.then_some(begun),
         cache,
         ..Run::new(program, root, filter)
     };
@@ -100,6 +116,9 @@ pub(crate) fn run(args: &ExecArgs) -> Result<u8, Failure> {
             files::print(out, dir);
         }
     }
+    if let (Some(timings), false) = (&outcome.timings, args.json) {
+        report::timings(timings);
+    }
     if let Some(file) = &args.learn {
         learned::write(file, &request, &outcome, args.policy())?;
     }
@@ -108,6 +127,13 @@ pub(crate) fn run(args: &ExecArgs) -> Result<u8, Failure> {
         return Ok(FILES_LOST);
     }
     Ok(u8::try_from(outcome.exit_code).unwrap_or(CANNOT))
+}
+
+/// The policy as one filter.
+fn compiled(policy: &Policy, source: &str) -> Result<Filter, Failure> {
+    callgate_policy::compile(policy, Arch::NATIVE)
+        .and_then(|compiled| compiled.link())
+        .map_err(|error| Failure::input(format!("{source}: {error}")))
 }
 
 /// What is run and where.

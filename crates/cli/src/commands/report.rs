@@ -2,11 +2,13 @@
 
 mod lacks;
 mod refusals;
+mod timings;
 
 use callgate_abi::Syscall;
 use callgate_exec::{LimitHit, Outcome, Refusal, Refuser, Remedy, Status, Violation};
 use callgate_policy::Policy;
 
+pub(crate) use self::timings::print as timings;
 use crate::terminal::{BOLD, BOLD_RED, DIM, GREEN, YELLOW, escape, escape_line};
 
 /// Fills in how the refused calls could be allowed.

@@ -22,9 +22,12 @@ use crate::landlock;
 use crate::outcome::{Outcome, SetUpFailure, Unready};
 use crate::setup::{Ground, Ready, SetUp, advice, namespaces};
 use crate::tier::{Tier, TierChoice};
+use crate::timings::{Moments, Stage};
 
 /// Prepares, launches, attends and judges it.
 pub(super) fn attempt(run: &Run, started: impl FnOnce(Stopper)) -> Result<Outcome, Unready> {
+    let mut moments = Moments::since(run.timed_since);
+    moments.end(Stage::Ready);
     let Prepared {
         tier,
         ground,
@@ -32,6 +35,7 @@ pub(super) fn attempt(run: &Run, started: impl FnOnce(Stopper)) -> Result<Outcom
         notes,
         ..
     } = &prepare(run)?;
+    moments.end(Stage::Plan);
     let filter = loaded(run, *tier)?;
     let code = Code::of(run)?;
     let mut work = Work::new(run, ground, *tier)?;
@@ -64,16 +68,17 @@ pub(super) fn attempt(run: &Run, started: impl FnOnce(Stopper)) -> Result<Outcom
         Ground::Planned(_) | Ground::Directory(_) => None,
     };
     let launch = launch(run, code.as_ref(), home)?.init(init).steps(steps);
+    moments.end(Stage::Prepare);
     let begun = Instant::now();
     let process = launch.start().map_err(launch_failed)?;
     let clock = cgroup.as_ref().and_then(Cgroup::clock);
     let handed_over = || drop((streams, code));
     let in_place = |command| work.open(command);
-    let attended = attend(
+    let mut attended = attend(
         (run, &filter),
         *tier,
         clock,
-        process,
+        (process, moments),
         handed_over,
         in_place,
         started,
@@ -93,6 +98,8 @@ pub(super) fn attempt(run: &Run, started: impl FnOnce(Stopper)) -> Result<Outcom
     if matches!(tier, Tier::Container | Tier::Landlock) {
         outcome.notes.extend(tidy(ground, identity.uid));
     }
+    attended.seen.moments.end(Stage::Conclude);
+    outcome.timings = attended.seen.moments.timings();
     Ok(outcome)
 }
 

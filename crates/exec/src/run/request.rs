@@ -5,7 +5,7 @@ use std::fmt;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use callgate_abi::Filter;
 use callgate_cache::Cache;
@@ -122,6 +122,8 @@ pub struct Run {
     pub files: Files,
     /// Where the files are brought that it leaves in its work directory.
     pub out: Option<Arc<OutDirectory>>,
+    /// Since when its stages are timed, if they are: the caller's own beginning.
+    pub timed_since: Option<Instant>,
     /// What earlier runs found out about roots.
     pub cache: Arc<Cache>,
 }
@@ -164,6 +166,7 @@ impl Run {
             look_for_lacks: false,
             files: Files::default(),
             out: None,
+            timed_since: None,
             cache: Arc::default(),
         }
     }
