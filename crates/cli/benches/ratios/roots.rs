@@ -9,6 +9,9 @@ use serde_json::Value;
 
 use crate::{CALLGATE, contender, environment, interpreter, measure, probe, stop};
 
+/// The shell loop is measured on one file in so many.
+const EACH: usize = 20;
+
 /// A line as `python3 -c` takes it.
 const ONE: &str = "print(1)";
 
@@ -16,6 +19,9 @@ pub fn run(wanted: &[String], dir: &Path) {
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|word| name.contains(word.as_str()));
     if is_wanted("exec: print(1)") {
         mounted(dir);
+    }
+    if is_wanted("root: mounted") {
+        mounted_alone(dir);
     }
     if is_wanted("root: materialise") {
         materialised(dir);
@@ -59,6 +65,53 @@ fn mounted(dir: &Path) {
         ]
         .map(|(name, command)| contender(name, &command.iter().map(String::as_str).collect::<Vec<_>>()));
         measure(&format!("exec: print(1), {python}"), 25, &contenders);
+    }
+}
+
+/// What the root alone takes of a run, by `--timings`: the plan recalled, and the mounts made.
+fn mounted_alone(dir: &Path) {
+    const RUNS: usize = 25;
+    let (cache, python) = (dir.join("cache-mounted"), interpreter());
+    let exec = [
+        CALLGATE,
+        "exec",
+        "--tier",
+        "full",
+        "--json",
+        "--timings",
+        "--python",
+        &python,
+        "-c",
+        ONE,
+    ];
+    kept(&cache, &exec);
+    let timings: Vec<Value> = (0..RUNS)
+        .map(|_| {
+            let output = Command::new(exec[0])
+                .args(&exec[1..])
+                .env("XDG_CACHE_HOME", &cache)
+                .output();
+            let output = output.unwrap_or_else(|error| stop(&format!("callgate exec: {error}")));
+            let outcome: Value = serde_json::from_slice(&output.stdout)
+                .unwrap_or_else(|error| stop(&format!("callgate exec: {error}")));
+            outcome["timings"].clone()
+        })
+        .collect();
+    println!("\nroot: mounted, {python} (median and least of {RUNS})");
+    for (name, key) in [
+        ("the plan, from the cache (plan_us)", "plan_us"),
+        ("cgroup joined and root mounted (root_us)", "root_us"),
+        ("taken apart (teardown_us)", "teardown_us"),
+        ("the whole run (total_us)", "total_us"),
+    ] {
+        let mut all: Vec<f64> = timings.iter().filter_map(|run| run[key].as_f64()).collect();
+        all.sort_by(f64::total_cmp);
+        match (all.get(all.len() / 2), all.first()) {
+            (Some(median), Some(least)) => {
+                println!("  {name:<42} {:>7.2} ms  {:>7.2} ms", median / 1e3, least / 1e3);
+            }
+            _ => stop(&format!("callgate exec tells no {key}")),
+        }
     }
 }
 
@@ -145,21 +198,31 @@ fn materialised(dir: &Path) {
     let first = build("first", &["--store", &store]);
     let second = build("second", &["--store", &store]);
     // The same list of files for the loop, by their paths on the host.
-    let list = at("list");
+    let (list, part) = (at("list"), at("part"));
     let find = format!(
-        "cd '{}' && find . -type f | sed 's/^\\.//' | while IFS= read -r f; do [ -f \"$f\" ] && echo \"$f\"; done > '{list}'; wc -l < '{list}'",
+        "cd '{}' && find . -type f | sed 's/^\\.//' | while IFS= read -r f; do [ -f \"$f\" ] && echo \"$f\"; done > '{list}'; \
+         wc -l < '{list}'; awk 'NR % {EACH} == 1' '{list}' > '{part}'; wc -l < '{part}'",
         at("copied")
     );
-    let files = Command::new("sh").args(["-c", &find]).output();
-    let files = files
-        .map(|out| String::from_utf8_lossy(&out.stdout).trim().to_owned())
-        .unwrap_or_default();
+    let counted = Command::new("sh").args(["-c", &find]).output();
+    let counted: Vec<f64> = counted
+        .map(|out| String::from_utf8_lossy(&out.stdout).into_owned())
+        .unwrap_or_default()
+        .split_whitespace()
+        .filter_map(|number| number.parse().ok())
+        .collect();
+    let &[files, some] = counted.as_slice() else {
+        stop("the files of the built root could not be counted");
+    };
     let forks = format!(
-        "while IFS= read -r f; do mkdir -p '{root}'\"$(dirname \"$f\")\"; ln -f \"$f\" '{root}'\"$f\" 2>/dev/null || cp \"$f\" '{root}'\"$f\"; done < '{list}'",
+        "while IFS= read -r f; do mkdir -p '{root}'\"$(dirname \"$f\")\"; ln -f \"$f\" '{root}'\"$f\" 2>/dev/null || cp \"$f\" '{root}'\"$f\"; done < '{part}'",
         root = at("loop")
     );
-    let shell = timed(Command::new("sh").args(["-c", &forks]));
-    println!("  {files} files");
+    // The loop takes a minute for all of them, and each file as long as the next.
+    let shell = timed(Command::new("sh").args(["-c", &forks])).mul_f64(files / some);
+    println!(
+        "  {files} files; the loop is measured on {some} of them, one in {EACH}, and its time is that times {EACH}"
+    );
     for (name, time) in [
         ("sh: dirname, mkdir, ln for each file", shell),
         ("root build (copies)", copied),
