@@ -88,18 +88,25 @@ impl Ordinary {
         self.shown(&flags)
     }
 
-    /// `callgate exec FLAGS… -` as this user, which says for people how it ended.
-    pub fn shown(&self, flags: &[&str]) -> Command {
+    /// `callgate` as this user.
+    pub fn callgate(&self) -> Command {
         let id = self.uid.to_string();
-        let home = self.home();
         let mut command = Command::new("setpriv");
         command
             .args(["--reuid", &id, "--regid", &id, "--clear-groups"])
             .arg(&self.callgate)
+            .current_dir("/");
+        command
+    }
+
+    /// `callgate exec FLAGS… -` as this user, which says for people how it ended.
+    pub fn shown(&self, flags: &[&str]) -> Command {
+        let home = self.home();
+        let mut command = self.callgate();
+        command
             .args(["exec", "--python", "/usr/bin/python3"])
             .args(flags)
             .arg("-")
-            .current_dir("/")
             .env("HOME", &home)
             .env("XDG_CACHE_HOME", home.join(".cache"));
         command

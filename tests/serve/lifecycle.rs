@@ -8,7 +8,8 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use super::server::{LONG, Server, Setup, eventually};
-use crate::support::{available, callgate, expect, root, said as said_of, scratch};
+use crate::exec::places::{DOCKER, Ordinary};
+use crate::support::{available, callgate, expect, root, said as said_of, scratch, tool};
 
 #[test]
 fn a_server_that_can_run_nothing_does_not_start() {
@@ -131,11 +132,44 @@ fn runs_are_forks_of_an_interpreter_that_has_its_modules() {
 }
 
 #[test]
-fn where_no_interpreter_can_be_warm_runs_have_new_ones() {
-    if !available("root", root()) {
+fn in_a_plain_container_runs_are_forks_of_a_warm_interpreter() {
+    if !available("root", root().and_then(|()| tool("setpriv"))) {
         return;
     }
-    let server = Server::start(&["--tier", "container"]);
+    let confined = ["setpriv", "--bounding-set", DOCKER];
+    let server = Setup::through(&confined, &["--tier", "container", "--preimport", "decimal"]).ready();
+    let code = "import os, sys\nprint('decimal' in sys.modules, os.getuid() > 0, os.listdir('/tmp'))\nopen('/tmp/left', 'x')";
+    for _ in 0..3 {
+        let data = server.run(code);
+        assert_eq!(data["stdout"], "True True []\n", "{data:#}");
+    }
+    // As the other uid, for want of CAP_SYS_PTRACE.
+    let refused = server.run("import os\nos.sched_setaffinity(0, [0])");
+    assert_eq!(refused["violation"]["site"]["line"], 2, "{refused:#}");
+    let warm = |entry: &Value| {
+        entry["message"]
+            .as_str()
+            .unwrap_or_default()
+            .contains("forks of a warm")
+    };
+    assert!(server.log().iter().any(warm), "{:#?}", server.log());
+}
+
+#[test]
+fn where_no_interpreter_can_be_warm_runs_have_new_ones() {
+    if !available("root", root().and_then(|()| tool("setpriv"))) {
+        return;
+    }
+    let user = Ordinary::new();
+    let home = user.home();
+    let home = home.to_str().unwrap();
+    let server = Setup::of(
+        user.callgate(),
+        &["--tier", "unprivileged", "--python", "/usr/bin/python3"],
+    )
+    .env("HOME", home)
+    .env("XDG_CACHE_HOME", home)
+    .ready();
     let told = server.log().iter().any(|entry| {
         let text = entry["message"].as_str().unwrap_or_default();
         entry["level"] == "WARN" && text.contains("no warm interpreters")

@@ -33,6 +33,11 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
+    /// Whether there can be more of it, with uids of their own.
+    pub(crate) fn has_others(&self) -> bool {
+        matches!(self.ground, Ground::Planned(_)) || self.base.is_some()
+    }
+
     /// The same root at the same tier, with a uid of its own. Of a directory that was given there is no other: its
     /// uid is written in it.
     pub(crate) fn another(&self) -> Result<Self, SetUpFailure> {

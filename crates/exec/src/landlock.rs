@@ -1,6 +1,10 @@
 //! The Landlock layer: what may be read, written and connected to, whatever the mounts say.
 
+use std::ffi::OsStr;
+use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use callgate_launch::Step;
@@ -112,6 +116,40 @@ impl Layer {
         let mut steps: Vec<Step> = reachable.iter().map(allow).collect();
         steps.push(Step::LandlockEnforce { ruleset });
         steps
+    }
+
+    /// The steps that allow everything beneath a directory, and those that enforce it: no more than what file
+    /// permissions allow, and nothing elsewhere.
+    pub(crate) fn beneath(&self, directory: &Path) -> (Step, Step) {
+        let ruleset = self.fd.as_raw_fd();
+        let allow = Step::LandlockAllow {
+            ruleset,
+            path: path(directory),
+            access: AccessFs::from_all(self.abi).bits(),
+        };
+        (allow, Step::LandlockEnforce { ruleset })
+    }
+
+    /// Does what steps that allow something do in a root that they are taken in, from outside: `root` is its directory.
+    ///
+    /// # Errors
+    /// The path, and why.
+    pub(crate) fn fill(&self, root: &Path, steps: &[Step]) -> Result<(), (PathBuf, std::io::Error)> {
+        for step in steps {
+            let Step::LandlockAllow { path, access, .. } = step else {
+                continue;
+            };
+            let inside = Path::new(OsStr::from_bytes(path.to_bytes()));
+            let at = root.join(inside.strip_prefix("/").unwrap_or(inside));
+            let opened = File::options()
+                .read(true)
+                .custom_flags(libc::O_PATH | libc::O_NOFOLLOW)
+                .open(&at);
+            let allowed =
+                opened.and_then(|file| Ok(sys::landlock_allow(self.as_fd(), file.as_fd(), *access)?));
+            allowed.map_err(|error| (at, error))?;
+        }
+        Ok(())
     }
 
     /// Not devices, and no device ioctls: what a scratch directory is for.

@@ -97,6 +97,8 @@ pub(crate) struct Watch<'a> {
     command: Option<i32>,
     /// The command is not the init's child: the init does not see its end.
     guest: bool,
+    /// What a filter around its template asks with, if there is one.
+    guard: Option<u16>,
     phase: Phase,
     lock: Lock,
     /// By what the prelude tells that it waits for an answer, if there is one.
@@ -126,6 +128,7 @@ impl<'a> Watch<'a> {
             rest_goes: false,
             command: None,
             guest: false,
+            guard: None,
             phase: Phase::Starting,
             lock,
             sign,
@@ -139,25 +142,35 @@ impl<'a> Watch<'a> {
 
     /// A watch over a command that comes from elsewhere into the init's namespaces, and is set up there by
     /// [`Watch::seat`]: the fork of a template. Without it the init would stay: it ends when the command does.
+    /// Without an init, the end of the command is the end of all that it has left, which must not be able to get
+    /// away untraced.
     pub(crate) fn over_guest(
-        init: i32,
+        init: Option<i32>,
         command: i32,
         filter: &'a Filter,
         on_command: &'a mut dyn FnMut(i32) -> Result<(), WatchError>,
     ) -> Self {
+        let first = init.unwrap_or(command);
         Self {
-            tids: BTreeSet::from([init, command]),
+            tids: BTreeSet::from([first, command]),
             command: Some(command),
-            guest: true,
+            guest: init.is_some(),
             phase: Phase::Unseated,
             ..Self::new(
-                init,
+                first,
                 Lock::Body,
                 Some(Sign::PYTHON),
                 (filter, Filtering::Enforced),
                 on_command,
             )
         }
+    }
+
+    /// A filter around the command's template asks with `data` about what a run may do as far as the kernel lets it,
+    /// and what is on its way to one may not.
+    pub(crate) fn guarded(mut self, data: Option<u16>) -> Self {
+        self.guard = data;
+        self
     }
 
     /// Follows a guest to the marker at which it is set up by `seat`, and on its way from there. Whether it has
@@ -191,6 +204,10 @@ impl<'a> Watch<'a> {
                 let tracee = seat(tracee)?;
                 self.phase = Phase::Starting;
                 return Ok(tracee.resume(Resume::Freely)?);
+            }
+            (Reason::Seccomp, _) => {
+                tracee.refuse(libc::ENOSYS as u16)?;
+                Resume::Freely
             }
             (_, Phase::AtSeat) => Resume::ToNextSyscall,
             _ => Resume::Freely,
@@ -377,9 +394,21 @@ impl<'a> Watch<'a> {
         Ok(injector)
     }
 
+    /// Whether the filter around the template asks, about a process that has nothing any more which it guards.
+    fn is_guarded(&self, tracee: &Stopped) -> Result<bool, TraceeError> {
+        let Some(guard) = self.guard else {
+            return Ok(false);
+        };
+        if matches!(self.phase, Phase::Unseated | Phase::AtSeat) {
+            return Ok(false);
+        }
+        Ok(matches!(tracee.syscall()?.moment, Moment::Seccomp { data, .. } if data == u32::from(guard)))
+    }
+
     /// Looks whether a thread stops because of a refused call, which is skipped if it ends nobody.
     fn look(&mut self, tracee: &Stopped) -> Result<(), TraceeError> {
         match tracee.reason() {
+            Reason::Seccomp if self.is_guarded(tracee)? => Ok(()),
             Reason::Seccomp => self.refusals.asked(tracee, self.phase != Phase::Running),
             Reason::Signal(libc::SIGSYS) if tracee.seccomp_trap()? => self.sightings.trapped(tracee),
             Reason::Exit => {

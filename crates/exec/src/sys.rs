@@ -70,6 +70,47 @@ pub(crate) fn listen() -> nix::Result<bool> {
     }
 }
 
+/// Changes the calling thread's real uid and gid, and leaves the effective and the saved ones: whoever may trace is
+/// told by the real ones (ptrace(2), PTRACE_MODE_ATTACH_REALCREDS). The raw calls: libc's would change all threads.
+pub(crate) fn set_real_ids(uid: u32, gid: u32) -> nix::Result<()> {
+    let (uid, gid) = (libc::c_long::from(uid), libc::c_long::from(gid));
+    // SAFETY: plain numbers; -1 leaves an id as it is.
+    Errno::result(unsafe { libc::syscall(libc::SYS_setresgid, gid, -1_i64, -1_i64) })?;
+    // SAFETY: as above.
+    Errno::result(unsafe { libc::syscall(libc::SYS_setresuid, uid, -1_i64, -1_i64) })?;
+    Ok(())
+}
+
+/// Allows these rights beneath a path that is open (`landlock_add_rule`, `LANDLOCK_RULE_PATH_BENEATH`).
+pub(crate) fn landlock_allow(
+    ruleset: BorrowedFd<'_>,
+    beneath: BorrowedFd<'_>,
+    access: u64,
+) -> nix::Result<()> {
+    /// `struct landlock_path_beneath_attr` (linux/landlock.h), which is packed.
+    #[repr(C, packed)]
+    struct PathBeneath {
+        access: u64,
+        parent: i32,
+    }
+    const LANDLOCK_RULE_PATH_BENEATH: libc::c_long = 1;
+    let rule = PathBeneath {
+        access,
+        parent: beneath.as_raw_fd(),
+    };
+    // SAFETY: the kernel reads the live local; both descriptors are open while the call lasts.
+    let added = unsafe {
+        libc::syscall(
+            libc::SYS_landlock_add_rule,
+            libc::c_long::from(ruleset.as_raw_fd()),
+            LANDLOCK_RULE_PATH_BENEATH,
+            &raw const rule,
+            0,
+        )
+    };
+    Errno::result(added).map(drop)
+}
+
 /// The size of a terminal (`TIOCGWINSZ`, ioctl_tty(2)).
 pub(crate) fn window_size(terminal: BorrowedFd<'_>) -> Option<libc::winsize> {
     let mut size = libc::winsize {

@@ -8,6 +8,10 @@
 //! privilege then, *before* it is given a program. Then it waits. A program comes by descriptor, and as in a
 //! cold run the policy's filter is in force before a byte of it is compiled.
 //!
+//! At tier container there are no namespaces: a bed is the directory of a root ([`place`]), and all of a run are its
+//! tracer's tracees, which end with it. The template has a uid of its own, and capabilities that are in effect in its
+//! forks alone, while they are set up ([`guard`]).
+//!
 //! Beds are made ahead, one by each of the template's threads, so that a run need not wait for them.
 //!
 //! What differs from a cold run, all told:
@@ -15,7 +19,9 @@
 //! - modules that were imported ahead are in `sys.modules`, and their start-up is not seen by the policy;
 //! - libraries like OpenBLAS were imported with one thread (their variables are not seen by the program);
 //! - `os.getppid()` is 0, as the parent is outside the pid namespace, and no signal comes if it dies: the run
-//!   goes on when the template dies, and ends with its own init or its supervisor;
+//!   goes on when the template dies, and ends with its own init or its supervisor; at tier container it is the
+//!   template's number;
+//! - at tier container there is one filter more: `clone3` is not there, and CLONE_UNTRACED is refused;
 //! - the interpreter's end stops before its last part: what only other modules than `__main__` hold is not taken
 //!   apart (no `__del__`; files that were left open there are not flushed);
 //! - `gc.get_freeze_count()` is not 0; `sys.orig_argv` shows the template.
@@ -23,6 +29,8 @@
 mod bed;
 mod channel;
 mod generation;
+mod guard;
+mod place;
 mod seat;
 mod slot;
 mod spec;

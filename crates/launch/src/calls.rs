@@ -74,6 +74,19 @@ impl Step {
         let number = |fd: RawFd| fd as u64;
         match self {
             Self::Chroot(path) => one(libc::SYS_chroot, &[memory.text(path)]),
+            Self::ChrootInto { directory, .. } => {
+                let at = memory.text(c".");
+                Some(
+                    [
+                        one(libc::SYS_fchdir, &[number(*directory)]),
+                        one(libc::SYS_chroot, &[at]),
+                    ]
+                    .into_iter()
+                    .flatten()
+                    .flatten()
+                    .collect(),
+                )
+            }
             Self::Chdir(path) => one(libc::SYS_chdir, &[memory.text(path)]),
             Self::Dup { from, to } if from != to => one(libc::SYS_dup3, &[number(*from), number(*to), 0]),
             Self::Dup { from, .. } => one(libc::SYS_fcntl, &[number(*from), libc::F_SETFD as u64, 0]),
@@ -99,6 +112,7 @@ impl Step {
                 libc::SYS_prctl,
                 &[libc::PR_SET_PDEATHSIG as u64, libc::SIGKILL as u64],
             ),
+            Self::Subreaper => one(libc::SYS_prctl, &[libc::PR_SET_CHILD_SUBREAPER as u64, 1]),
             Self::NoGroups => one(libc::SYS_setgroups, &[0, 0]),
             Self::Gid(id) => one(libc::SYS_setresgid, &[u64::from(*id); 3]),
             // Whoever changes its uid is undumpable until it executes something, which a fork does not. Then
@@ -116,9 +130,11 @@ impl Step {
             Self::NoCapabilityBounds => Some(bound(0, last_capability)),
             Self::BoundCapabilities(kept) => Some(bound(*kept, last_capability)),
             Self::NoCapabilities => {
-                // struct __user_cap_header_struct, version 3, of the process itself; then its three sets.
-                let header = memory.put(&0x2008_0522_u64.to_le_bytes());
-                let sets = memory.put(&[0; 24]);
+                let (header, sets) = capabilities(memory, 0, 0);
+                one(libc::SYS_capset, &[header, sets])
+            }
+            Self::Capabilities { effective, permitted } => {
+                let (header, sets) = capabilities(memory, *effective, *permitted);
                 one(libc::SYS_capset, &[header, sets])
             }
             Self::NoNewPrivs => one(libc::SYS_prctl, &[libc::PR_SET_NO_NEW_PRIVS as u64, 1]),
@@ -155,9 +171,26 @@ impl Step {
             | Self::Symlink { .. }
             | Self::Hostname(_)
             | Self::LandlockAllow { .. }
+            | Self::UidWith { .. }
             | Self::RemoveIpc { .. } => None,
         }
     }
+}
+
+/// What capset(2) takes: struct __user_cap_header_struct, version 3, of the process itself; then its three sets, the low
+/// halves first, of which the inheritable one is empty.
+fn capabilities(memory: &mut Memory, effective: u64, permitted: u64) -> (u64, u64) {
+    let header = memory.put(&0x2008_0522_u64.to_le_bytes());
+    let halves = [
+        effective as u32,
+        permitted as u32,
+        0,
+        (effective >> 32) as u32,
+        (permitted >> 32) as u32,
+        0,
+    ];
+    let bytes: Vec<u8> = halves.iter().flat_map(|half| half.to_ne_bytes()).collect();
+    (header, memory.put(&bytes))
 }
 
 /// The calls that take capabilities out of the bounding set, all of the kernel's but those kept.

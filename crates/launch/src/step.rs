@@ -40,6 +40,13 @@ pub enum Step {
     },
     /// `chroot(2)`.
     Chroot(CString),
+    /// `fchdir(2)` to a directory, then `chroot(2)` there: into one that no path leads to.
+    ChrootInto {
+        /// The directory, open.
+        directory: RawFd,
+        /// Its path for whoever opened it, for error messages.
+        path: CString,
+    },
     /// `chdir(2)`.
     Chdir(CString),
     /// `mkdir(2)`, then `chmod(2)` so that the umask has no say. An existing directory is an error.
@@ -123,12 +130,30 @@ pub enum Step {
     },
     /// `prctl(PR_SET_PDEATHSIG, SIGKILL)`: end when the parent's thread ends.
     DieWithParent,
+    /// `prctl(PR_SET_CHILD_SUBREAPER)`: what its descendants abandon becomes its own.
+    Subreaper,
     /// `setgroups(2)` with an empty list.
     NoGroups,
     /// `setresgid(2)`, all three.
     Gid(u32),
     /// `setresuid(2)`, all three; drops the capabilities of a superuser who becomes another.
     Uid(u32),
+    /// Becomes another user as [`Step::Uid`] does and keeps these capabilities, a bit for each, over that and over an
+    /// exec: they are in all sets then, the ambient one included (capabilities(7)).
+    UidWith {
+        /// The uid.
+        uid: u32,
+        /// The capabilities.
+        capabilities: u64,
+    },
+    /// Has these capabilities in effect, and these to be had; the inheritable and the ambient set are empty
+    /// (`capset(2)`).
+    Capabilities {
+        /// The effective set.
+        effective: u64,
+        /// The permitted set.
+        permitted: u64,
+    },
     /// Empties the bounding set (`PR_CAPBSET_DROP` for every capability) and the ambient set.
     NoCapabilityBounds,
     /// Takes every capability out of the bounding set but these, a bit for each (capabilities(7)); empties the
@@ -182,7 +207,7 @@ impl Step {
             Self::MountAttributes { .. } => "mount_setattr",
             Self::Detach(_) => "umount2",
             Self::PivotRoot { .. } => "pivot_root",
-            Self::Chroot(_) => "chroot",
+            Self::Chroot(_) | Self::ChrootInto { .. } => "chroot",
             Self::Chdir(_) => "chdir",
             Self::Mkdir { .. } => "mkdir",
             Self::File { .. } => "open",
@@ -209,11 +234,12 @@ impl Step {
                 _ => "prlimit",
             },
             Self::DieWithParent => "prctl(PR_SET_PDEATHSIG)",
+            Self::Subreaper => "prctl(PR_SET_CHILD_SUBREAPER)",
             Self::NoGroups => "setgroups",
             Self::Gid(_) => "setresgid",
-            Self::Uid(_) => "setresuid",
+            Self::Uid(_) | Self::UidWith { .. } => "setresuid",
             Self::NoCapabilityBounds | Self::BoundCapabilities(_) => "prctl(PR_CAPBSET_DROP)",
-            Self::NoCapabilities => "capset",
+            Self::NoCapabilities | Self::Capabilities { .. } => "capset",
             Self::NoNewPrivs => "prctl(PR_SET_NO_NEW_PRIVS)",
             Self::LandlockAllow { .. } => "landlock_add_rule",
             Self::LandlockEnforce { .. } => "landlock_restrict_self",
@@ -233,6 +259,7 @@ impl Step {
             Self::JoinCgroup { tasks, .. } => vec![*tasks],
             Self::Enter { process, .. } => vec![*process],
             Self::CloseExcept(keep) => keep.clone(),
+            Self::ChrootInto { directory, .. } => vec![*directory],
             Self::LandlockAllow { ruleset, .. } | Self::LandlockEnforce { ruleset } => vec![*ruleset],
             _ => Vec::new(),
         }
@@ -260,9 +287,10 @@ impl Step {
             | Self::Remove(path)
             | Self::LandlockAllow { path, .. }
             | Self::JoinCgroup { path, .. }
+            | Self::ChrootInto { path, .. }
             | Self::PivotRoot { new: path, .. } => Some(text(path)),
             Self::Limit { hard, .. } => Some(hard.to_string()),
-            Self::Gid(id) | Self::Uid(id) => Some(id.to_string()),
+            Self::Gid(id) | Self::Uid(id) | Self::UidWith { uid: id, .. } => Some(id.to_string()),
             Self::RemoveIpc { id, .. } => Some(id.to_string()),
             Self::Hostname(name) => Some(text(name)),
             _ => None,

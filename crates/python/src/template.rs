@@ -2,10 +2,10 @@
 //!
 //! It is started with [`command`] and speaks by the [marker](crate::prelude::MARKER): once for each module
 //! that it has imported, in their order, and once more when it is ready. Then it reads from its control
-//! socket (`SOCK_SEQPACKET`): one byte, with descriptors. The first is a pidfd of a process in whose pid
-//! namespace the fork is to be, the second the fork's own socket, its *seat*; whatever follows is for those
-//! who set the fork up. It answers with numbers of four bytes: the fork's pid (as the template sees it), or
-//! minus the errno, and then the descriptors' numbers in the fork.
+//! socket (`SOCK_SEQPACKET`): one byte, with descriptors. The first is for those who set the fork up; after
+//! [`INTO`] it is a pidfd of a process in whose pid namespace the fork is to be. The second is the fork's own socket,
+//! its *seat*; whatever follows is for those who set the fork up, too. It answers with numbers of four bytes: the
+//! fork's pid (as the template sees it), or minus the errno, and then the descriptors' numbers in the fork.
 //!
 //! The fork waits for a byte on its seat, reseeds what has not reseeded itself, and makes the marker call, at
 //! which the supervisor sets it up. The next byte on its seat comes with descriptors: what [`program`] makes,
@@ -27,6 +27,11 @@ const SOURCE: &str = concat!(
     include_str!("prelude/prelude.py"),
     include_str!("prelude/template.py")
 );
+
+/// The byte that asks for a fork in the pid namespace of the first descriptor's process.
+pub const INTO: u8 = b'p';
+/// The byte that asks for a fork where the template is.
+pub const HERE: u8 = b'f';
 
 /// Variables that keep libraries from starting threads when they are imported: a fork would lack them.
 /// Set while the template imports, and not seen by the programs.

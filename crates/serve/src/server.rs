@@ -164,8 +164,10 @@ fn prepared(engine: &Engine) -> Result<(), SetUpFailure> {
         (false, _) => info!("each run has a new interpreter"),
         (true, Ok(())) => info!("runs are forks of a warm interpreter"),
         // Where it could have been warm, something is wrong that the operator has to know.
-        (true, Err(failure)) if tier == Some(Tier::Full) => return Err(failure),
-        (true, Err(_)) => warn!("no warm interpreters, which need tier full: each run has a new one"),
+        (true, Err(failure)) if matches!(tier, Some(Tier::Full | Tier::Container)) => return Err(failure),
+        (true, Err(_)) => {
+            warn!("no warm interpreters, which need tier full or container: each run has a new one");
+        }
     }
     Ok(())
 }

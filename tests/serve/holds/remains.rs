@@ -97,6 +97,12 @@ impl Watched {
             },
         };
         watched.answers();
+        // Where roots are copied, each of the interpreters that wait for a run has one, and the last is made last.
+        let workers = variables.iter().find(|(name, _)| *name == "MAX_WORKERS");
+        let workers: f64 = workers.map_or(4.0, |(_, count)| count.parse().unwrap());
+        eventually("all interpreters", || {
+            watched.server.metric("callgate_beds_ready") >= workers
+        });
         watched.idle("the first run");
         watched.before = watched.now();
         watched
@@ -281,6 +287,13 @@ fn below(dir: &Path, found: &mut BTreeSet<String>) {
         let at = entry.path();
         if at.ends_with("callgate/found") {
             continue; // what is kept for later runs: what an interpreter and its root are
+        }
+        if dir.ends_with("callgate/roots") {
+            // So are copied roots, one for each uid. What runs can write to is not.
+            for scratch in ["tmp", "dev/shm"] {
+                below(&at.join(scratch), found);
+            }
+            continue;
         }
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             below(&at, found);

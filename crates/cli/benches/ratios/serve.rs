@@ -35,6 +35,8 @@ pub fn run(wanted: &[String], dir: &Path) {
         compare(dir, &format!("print(1), {packaged}"), packaged, one, &[], 400);
     }
     compare(dir, "print(1), --fresh", &python, one, &["--fresh"], 40);
+    let contained = ["--tier", "container"];
+    compare(dir, "print(1), tier container", &python, one, &contained, 400);
     let numpy = environment(&probe("with_numpy.py"), dir);
     let flags = ["--preimport", "json,numpy"];
     compare(dir, "import numpy", &numpy, "import numpy; print(1)", &flags, 400);

@@ -71,7 +71,7 @@ pub(crate) struct ServeArgs {
     #[arg(long)]
     pub(crate) diagnose: bool,
     /// Import these modules ahead, in an interpreter of which runs are forks: they have them at once. It runs their
-    /// code before the policy is in force, as it runs the interpreter itself. At tier full only
+    /// code before the policy is in force, as it runs the interpreter itself. At tiers full and container
     #[arg(long, value_name = "MODULES", default_value = "json", value_delimiter = ',')]
     pub(crate) preimport: Vec<String>,
     /// After how many runs that interpreter is replaced by a fresh one

@@ -3,35 +3,32 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use callgate_launch::{Launch, Step};
+use callgate_launch::Step;
 use callgate_rootfs::Entry;
-use callgate_tracee::{Options, Stopper, Tracer};
-use nix::errno::Errno;
-use nix::sys::ptrace;
-use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
+use callgate_tracee::Tracer;
 
 use super::channel;
 use super::generation::{Generation, failure};
-use super::seat::{Numbers, check, last_capability, part, perform, steps};
+use super::place::{Anchor, Place, directory};
+use super::seat::{Numbers, alone, check, last_capability, part, perform, steps};
 use crate::attend::{first_to_go, tracing};
 use crate::cgroup::{Absent, Cgroup, Readings};
 use crate::files::Files;
 use crate::filtering::Filtering;
-use crate::ground::Prepared;
+use crate::ground::{Prepared, empty_scratch};
 use crate::landlock::Layer;
 use crate::mounted::Standing;
 use crate::outcome::SetUpFailure;
-use crate::run::{Run, cgroup_layer, landlock_layer, launch_failed, system};
-use crate::setup::{Ground, Ready, SetUp, Streams, explain, namespaces};
+use crate::run::{Run, cgroup_layer, landlock_layer, system};
+use crate::setup::{Ground, Ready, SetUp, Streams};
 use crate::supervise::{Seen, Watch, WatchError};
+use crate::tier::Tier;
 use crate::verdict::judge;
 
 /// A bed with its fork. Dropping it ends both.
 pub(super) struct Bed<'a> {
-    // The order matters: the init is ended before its cgroup is removed.
-    init: Init,
+    // The order matters: its processes are ended before its cgroup is removed.
+    anchor: Anchor,
     pub(super) cgroup: Option<Cgroup>,
     pub(super) fork: i32,
     tracer: Tracer,
@@ -51,34 +48,6 @@ pub(super) struct Over {
     pub(super) no_cgroup: Option<Absent>,
 }
 
-/// An init of ours, by its number: it has not been waited for.
-struct Init {
-    pid: Pid,
-    over: bool,
-}
-
-impl Drop for Init {
-    fn drop(&mut self) {
-        if self.over {
-            return;
-        }
-        let _ = kill(self.pid, Signal::SIGKILL);
-        // It ends when all in its namespace have been waited for, of which some are our tracees.
-        let all = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD;
-        loop {
-            match waitpid(None, Some(all)) {
-                // One that stops on its way must be let go.
-                Ok(WaitStatus::PtraceEvent(pid, ..) | WaitStatus::Stopped(pid, _)) => {
-                    let _ = ptrace::cont(pid, None);
-                }
-                Ok(WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..)) if pid == self.pid => return,
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(_) => return,
-            }
-        }
-    }
-}
-
 /// The template's root, to be copied; not if something stands in its scratch directories, of which a bed has its
 /// own.
 fn standing(root: &Prepared, generation: &Generation) -> Option<Standing> {
@@ -93,7 +62,7 @@ fn standing(root: &Prepared, generation: &Generation) -> Option<Standing> {
     }
     Some(Standing {
         process,
-        identity: generation.identity,
+        identity: generation.root.identity,
     })
 }
 
@@ -125,34 +94,24 @@ impl<'a> Bed<'a> {
             tasks: None,
         };
         let Ready {
-            init: mut plan,
+            init: plan,
             steps: own,
             layers,
         } = set_up.ready();
         let (filled, own) = part(own);
-        plan.steps.insert(0, Step::DieWithParent);
-        plan.steps.extend(filled);
-        // It needs no privilege any more; and who enters its namespaces must have all that it has (setns(2),
-        // which asks for PTRACE_MODE_READ).
-        plan.steps.push(Step::NoCapabilities);
-
-        let mut process = Launch::resident(plan).start().map_err(launch_failed)?;
-        let init = Init {
-            pid: process.pid(),
-            over: false,
+        let place = match (root.tier, directory(root)) {
+            (Tier::Container, Some(dir)) => {
+                // Whatever a run left that could not be removed then.
+                empty_scratch(dir).map_err(system("emptying the scratch directory"))?;
+                if let Some(layer) = &landlock {
+                    layer.fill(dir, &filled).map_err(|(at, error)| {
+                        failure(format!("landlock_add_rule: {}: {error}", at.display()), None)
+                    })?;
+                }
+                Place::beside(dir)?
+            }
+            _ => Place::inside(plan, filled, root)?,
         };
-        process.go().map_err(system("an init's start"))?;
-        if let Some(failed) = process.ready().map_err(system("an init's start"))? {
-            return Err(explain(&failed));
-        }
-        let mut tracer =
-            Tracer::seize(init.pid.as_raw(), Options::SUPERVISE).map_err(|error| tracing(&error))?;
-
-        let handle = Stopper::new(init.pid.as_raw());
-        let handle = handle.map_err(|errno| failure(format!("pidfd_open: {errno}"), None))?;
-        let pidfd = handle
-            .pidfd()
-            .ok_or_else(|| failure("no pidfd".to_owned(), None))?;
         let (seat, theirs) = channel::pair().map_err(system("socketpair"))?;
         let doors = match &cgroup {
             Some(cgroup) => cgroup
@@ -160,10 +119,13 @@ impl<'a> Bed<'a> {
                 .map_err(|absent| failure(format!("cgroup: {absent}"), None))?,
             None => Vec::new(),
         };
-        let mut fds: Vec<BorrowedFd<'_>> = vec![pidfd, theirs.as_fd()];
+        let (word, door) = place.door()?;
+        let mut fds: Vec<BorrowedFd<'_>> = vec![door, theirs.as_fd()];
         fds.extend(landlock.as_ref().map(AsFd::as_fd));
         fds.extend(doors.iter().map(|(door, _)| door.as_fd()));
-        let (fork, numbers) = generation.fork(&fds).map_err(system("a fork of the template"))?;
+        let (fork, numbers) = generation
+            .fork(word, &fds)
+            .map_err(system("a fork of the template"))?;
         drop(theirs);
         let mut numbers = numbers.into_iter();
         let mut next = || {
@@ -172,7 +134,7 @@ impl<'a> Bed<'a> {
                 .ok_or_else(|| failure("it lost a descriptor".to_owned(), None))
         };
         let known = Numbers {
-            init: next()?,
+            into: next()?,
             seat: next()?,
             ruleset: match &landlock {
                 Some(_) => Some(next()?),
@@ -186,27 +148,20 @@ impl<'a> Bed<'a> {
                 path: path.clone(),
             });
         }
-        let entered = namespaces(root.tier)
-            .into_iter()
-            .map(|(flag, _)| flag)
-            .filter(|flag| *flag != libc::CLONE_NEWPID as u64)
-            .sum();
-        let own = steps(joins, entered, &own, &known);
-
-        // A number alone could be another's by now.
-        let place = |pid: i32| std::fs::read_link(format!("/proc/{pid}/ns/pid"));
-        tracer.join(fork).map_err(|error| tracing(&error))?;
-        if place(fork).ok() != place(init.pid.as_raw()).ok() {
-            return Err(failure(format!("its fork {fork} is not in its bed"), None));
-        }
+        let own = steps(joins, place.way(), &own, &known);
+        let (anchor, init, mut tracer) = place.attach(fork, generation)?;
         let last = last_capability().map_err(system("cap_last_cap"))?;
-        let mut watch = Watch::over_guest(init.pid.as_raw(), fork, &run.filter, on_command);
-        channel::send(&seat, &[]).map_err(system("a word to a fork"))?;
+        let watch = Watch::over_guest(init, fork, &run.filter, on_command);
+        let mut watch = watch.guarded(generation.guard);
+        channel::send(&seat, b'!', &[]).map_err(system("a word to a fork"))?;
         let seated = watch
-            .seat(&mut tracer, &mut |tracee| perform(tracee, &own, last))
+            .seat(&mut tracer, &mut |tracee| {
+                alone(fork)?;
+                perform(tracee, &own, last)
+            })
             .map_err(|error| tracing(&error))?;
         let mut bed = Self {
-            init,
+            anchor,
             cgroup,
             fork,
             tracer,
@@ -217,7 +172,7 @@ impl<'a> Bed<'a> {
             no_cgroup,
         };
         if !seated {
-            bed.init.over = true;
+            bed.anchor.over = true;
             let seen = bed
                 .watch
                 .follow(&mut bed.tracer)
@@ -243,7 +198,7 @@ impl<'a> Bed<'a> {
         for (theirs, ours) in theirs.into_iter().zip(ours) {
             fds.push(theirs.as_ref().map_or(ours, AsFd::as_fd));
         }
-        channel::send(&self.seat, &fds)
+        channel::send(&self.seat, b'!', &fds)
     }
 
     /// Follows the run to its end.
@@ -252,7 +207,7 @@ impl<'a> Bed<'a> {
             .watch
             .follow(&mut self.tracer)
             .map_err(|error| tracing(&error))?;
-        self.init.over = true;
+        self.anchor.over = true;
         Ok(Over {
             seen,
             cgroup: self.cgroup.take(),

@@ -13,26 +13,32 @@ use callgate_launch::{Launch, Step, memory_file};
 use callgate_python::prelude::Marker;
 use callgate_python::template::{self, VARIABLES};
 use callgate_rootfs::Identity;
-use callgate_tracee::{Event, Options, Reason, Resume, Stopped, Stopper, TraceeError};
+use callgate_tracee::{Event, Injector, Moment, Options, Reason, Resume, Stopped, Stopper, TraceeError};
 use nix::sys::wait::waitpid;
 
-use super::channel;
+use super::seat::{last_capability, make};
 use super::spec::Spec;
 use super::stale::Stamp;
+use super::{channel, guard};
 use crate::attend::tracing;
 use crate::filtering::Filtering;
 use crate::ground::Prepared;
+use crate::landlock;
 use crate::lock::{Lock, MARKER_DATA, Sign, marker_filter};
 use crate::outcome::SetUpFailure;
-use crate::run::{Network, launch_failed, system, variables};
+use crate::run::{Network, landlock_layer, launch_failed, system, variables};
 use crate::seize::seize;
-use crate::setup::{Ready, SetUp, Streams, text};
-use crate::supervise::{is_exit, is_marker};
+use crate::setup::{Ground, Ready, SetUp, Streams, path, text};
+use crate::supervise::{WatchError, is_exit, is_marker};
+use crate::tier::Tier;
 use crate::violation::process_of;
 
 /// What a template can do that its runs can't, as bits: enter namespaces (CAP_SYS_ADMIN, CAP_SYS_CHROOT), and
 /// let its forks become another user without any of this (CAP_SETUID, CAP_SETGID, CAP_SETPCAP).
 const CAPABILITIES: u64 = 1 << 21 | 1 << 18 | 1 << 7 | 1 << 6 | 1 << 8;
+
+/// The same where there are no namespaces. None of them is in effect but in its forks, while they are set up.
+pub(super) const BESIDE: u64 = 1 << 18 | 1 << 7 | 1 << 6 | 1 << 8;
 
 /// How long a template may take to fork.
 const FORK: Duration = Duration::from_secs(10);
@@ -45,18 +51,25 @@ pub(super) struct Generation {
     runs: AtomicU64,
     stamp: Stamp,
     pub(super) pid: i32,
-    /// Whom its root was put together for.
-    pub(super) identity: Identity,
+    /// The root that it is in.
+    pub(super) root: Arc<Prepared>,
+    /// What the filter around it asks with, if there is one.
+    pub(super) guard: Option<u16>,
 }
 
 impl Generation {
     /// Starts a template and waits until it is ready.
-    pub(super) fn start(spec: &Spec, prepared: &Prepared) -> Result<Arc<Self>, SetUpFailure> {
+    pub(super) fn start(spec: &Spec, prepared: Arc<Prepared>) -> Result<Arc<Self>, SetUpFailure> {
         let stamp = Stamp::of(&spec.root, &spec.executable);
         let (ours, theirs) = channel::pair().map_err(system("socketpair"))?;
         channel::patience(&ours, FORK).map_err(system("setsockopt"))?;
         let said = memory_file(b"").map_err(system("memfd_create"))?;
-        let launch = launch(spec, prepared, &theirs, &said)?;
+        let guard = match prepared.tier {
+            Tier::Container => Some(guard::data(&spec.filter)),
+            Tier::Full | Tier::Unprivileged | Tier::Landlock => None,
+        };
+        let (launch, landlock) = launch(spec, &prepared, guard, &theirs, &said)?;
+        let capabilities = last_capability().map_err(system("cap_last_cap"))?;
         let gone = Arc::new(AtomicBool::new(false));
         let (tell, told) = mpsc::channel();
         let keeper = Keeper {
@@ -67,6 +80,11 @@ impl Generation {
             markers: 0,
             at_marker: false,
             others: BTreeSet::new(),
+            guard,
+            last_capability: capabilities,
+            at_exec: false,
+            powerless: false,
+            _landlock: landlock,
         };
         let over = Arc::clone(&gone);
         thread::Builder::new()
@@ -105,15 +123,16 @@ impl Generation {
             runs: AtomicU64::new(0),
             stamp,
             pid,
-            identity: prepared.identity,
+            root: prepared,
+            guard,
         }))
     }
 
-    /// Forks into the pid namespace of the first descriptor's process. Returns the fork's pid, and the numbers
-    /// that the descriptors have in it.
-    pub(super) fn fork(&self, fds: &[BorrowedFd<'_>]) -> io::Result<(i32, Vec<i32>)> {
+    /// Forks; after the word [`template::INTO`] into the pid namespace of the first descriptor's process. Returns the
+    /// fork's pid, and the numbers that the descriptors have in it.
+    pub(super) fn fork(&self, word: u8, fds: &[BorrowedFd<'_>]) -> io::Result<(i32, Vec<i32>)> {
         let control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
-        let answer = channel::send(&control, fds).and_then(|()| channel::numbers(&control));
+        let answer = channel::send(&control, word, fds).and_then(|()| channel::numbers(&control));
         let numbers = match answer {
             Ok(numbers) if numbers.len() == fds.len() + 1 => numbers,
             other => {
@@ -165,9 +184,10 @@ impl Drop for Generation {
 fn launch(
     spec: &Spec,
     prepared: &Prepared,
+    guard: Option<u16>,
     control: &OwnedFd,
     said: &OwnedFd,
-) -> Result<Launch, SetUpFailure> {
+) -> Result<(Launch, Option<landlock::Layer>), SetUpFailure> {
     let given = |name: &str| spec.env.iter().any(|(known, _)| known == name);
     let ours: Vec<(&str, &str)> = VARIABLES.into_iter().filter(|(name, _)| !given(name)).collect();
     let mut env = spec.env.clone();
@@ -175,49 +195,91 @@ fn launch(
     let hidden: Vec<&str> = ours.iter().map(|(name, _)| *name).collect();
     let argv = template::command(&spec.executable, control.as_raw_fd(), &hidden, &spec.preimport);
 
+    // Where it has no network namespace, what keeps it from the network keeps its forks from it.
+    let landlock = match guard {
+        Some(_) => landlock_layer(&spec.run(None))?,
+        None => None,
+    };
     let set_up = SetUp {
         tier: prepared.tier,
         ground: &prepared.ground,
         standing: None,
         identity: prepared.identity,
         limits: &spec.limits,
-        // Whatever network its runs have.
-        network: Network::None,
+        // With namespaces it has none, whatever network its runs have.
+        network: match guard {
+            Some(_) => spec.network,
+            None => Network::None,
+        },
         lock: Lock::Body,
         code: None,
         sign: None,
         filtering: Filtering::Enforced,
         streams: &Streams::default(),
         files: &crate::files::Files::default(),
-        landlock: None,
+        landlock: landlock.as_ref(),
         cgroup: None,
         tasks: None,
     };
-    let Ready { init, .. } = set_up.ready();
-    let mut steps = vec![
-        Step::DieWithParent,
-        Step::Unshare(init.namespaces & !(libc::CLONE_NEWPID as u64)),
-    ];
+    let Ready {
+        init, steps: runs, ..
+    } = set_up.ready();
+    let mut steps = vec![Step::DieWithParent];
+    if guard.is_none() {
+        steps.push(Step::Unshare(init.namespaces & !(libc::CLONE_NEWPID as u64)));
+    }
     steps.extend(init.steps);
     steps.extend([1, 2].map(|to| Step::Dup {
         from: said.as_raw_fd(),
         to,
     }));
+    let mut closed = None;
+    if let (Some(_), Ground::Directory(root)) = (guard, &prepared.ground) {
+        // Its forks' roots lie beside its own. Nothing else is for it, wherever a descriptor may lead.
+        let all = root.parent().unwrap_or(root);
+        if let Some((allow, enforce)) = landlock.as_ref().map(|layer| layer.beneath(all)) {
+            steps.push(allow);
+            closed = Some(enforce);
+        }
+        steps.push(Step::Chroot(path(root)));
+    }
+    steps.extend([Step::Chdir(text("/")), Step::Umask(0o022)]);
+    if guard.is_some() {
+        let Identity { uid, gid } = prepared.identity;
+        steps.extend([
+            // It has the kernel reap what its forks leave, as no init of theirs does.
+            Step::Subreaper,
+            Step::BoundCapabilities(BESIDE),
+            Step::NoGroups,
+            Step::Gid(gid),
+            Step::UidWith {
+                uid,
+                capabilities: BESIDE,
+            },
+            // Changing the uid has cleared it.
+            Step::DieWithParent,
+        ]);
+    } else {
+        steps.push(Step::BoundCapabilities(CAPABILITIES));
+    }
+    steps.push(Step::NoNewPrivs);
+    steps.extend(closed);
     steps.extend([
-        Step::Chdir(text("/")),
-        Step::Umask(0o022),
-        Step::BoundCapabilities(CAPABILITIES),
-        Step::NoNewPrivs,
         Step::Dup {
             from: control.as_raw_fd(),
             to: control.as_raw_fd(),
         },
         Step::CloseExcept(vec![0, 1, 2, control.as_raw_fd()]),
     ]);
+    if let Some(data) = guard {
+        // Those of its runs, which they have from it.
+        steps.extend(runs.into_iter().filter(|step| matches!(step, Step::Seccomp(_))));
+        steps.push(Step::Seccomp(guard::filter(data)));
+    }
     // Its forks have it too, and answer to it by the marker.
     steps.extend(marker_filter(&Sign::PYTHON).map(Step::Seccomp));
     let launch = Launch::new(&spec.executable, argv, variables(&env, None)).map_err(launch_failed)?;
-    Ok(launch.steps(steps))
+    Ok((launch.steps(steps), landlock))
 }
 
 /// What the keeper says.
@@ -238,6 +300,14 @@ struct Keeper {
     at_marker: bool,
     /// Threads and processes of its start-up that have not ended.
     others: BTreeSet<i32>,
+    /// What the filter around it asks with.
+    guard: Option<u16>,
+    last_capability: u64,
+    at_exec: bool,
+    /// Where there is a guard: its capabilities are not in effect any more.
+    powerless: bool,
+    /// Until it is in force there.
+    _landlock: Option<landlock::Layer>,
 }
 
 impl Keeper {
@@ -300,6 +370,12 @@ impl Keeper {
         if tracee.tid() != template {
             self.others.insert(tracee.tid());
         }
+        if self.refused(&tracee)? {
+            return tracee.resume(Resume::Freely).map(Ok);
+        }
+        if self.guard.is_some() && tracee.tid() == template && !self.powerless {
+            return self.disarm(tracee);
+        }
         if tracee.tid() != template || self.ready {
             return tracee.resume(Resume::Freely).map(Ok);
         }
@@ -327,6 +403,51 @@ impl Keeper {
             false => Resume::Freely,
         };
         tracee.resume(how).map(Ok)
+    }
+
+    /// Refuses what the filter around it asks about; but a process that shares its memory is a tracee like all, and
+    /// has ended when the template is ready.
+    fn refused(&self, tracee: &Stopped) -> Result<bool, TraceeError> {
+        if tracee.reason() != Reason::Seccomp || self.guard.is_none() {
+            return Ok(false);
+        }
+        let stop = tracee.syscall()?;
+        let Moment::Seccomp { data, .. } = stop.moment else {
+            return Ok(false);
+        };
+        if Some(data) != self.guard.map(u32::from) {
+            return Ok(false);
+        }
+        let name = stop.call().and_then(|(call, _)| call.known_name());
+        if !matches!(name, Some("vfork" | "clone")) {
+            tracee.refuse(libc::EPERM as u16)?;
+        }
+        Ok(true)
+    }
+
+    /// On its way to its first instruction: takes its capabilities out of effect when it has been executed.
+    fn disarm(&mut self, tracee: Stopped) -> Result<Result<(), SetUpFailure>, TraceeError> {
+        if tracee.reason() == Reason::Exec {
+            self.at_exec = true;
+        }
+        if !self.at_exec {
+            return tracee.resume(Resume::Freely).map(Ok);
+        }
+        // The exec's own return has to come before a call can be injected.
+        if tracee.reason() != Reason::Syscall || !is_exit(&tracee)? {
+            return tracee.resume(Resume::ToNextSyscall).map(Ok);
+        }
+        let mut injector = Injector::new(tracee, true)?;
+        let none = [Step::Capabilities {
+            effective: 0,
+            permitted: BESIDE,
+        }];
+        match make(&mut injector, &none, self.last_capability) {
+            Ok(()) => self.powerless = true,
+            Err(WatchError::Tracee(error)) => return Err(error),
+            Err(error) => return Ok(Err(failure(error.to_string(), None))),
+        }
+        injector.resume(None, Resume::Freely).map(Ok)
     }
 
     /// A fork has one thread, and no process but itself is in it.

@@ -13,9 +13,19 @@ use crate::supervise::WatchError;
 /// Room for the calls and what they point to.
 const ROOM: u64 = 16 << 10;
 
+/// What a fork enters.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Way {
+    /// These namespaces (`CLONE_NEW*`) of an init.
+    Namespaces(u64),
+    /// A directory, with these capabilities of its template's, which are not in effect.
+    Directory(u64),
+}
+
 /// The descriptors of a fork that its set-up uses, by their numbers there.
 pub(super) struct Numbers {
-    pub(super) init: RawFd,
+    /// Of what it enters: a pidfd of the init, or the directory.
+    pub(super) into: RawFd,
     pub(super) seat: RawFd,
     pub(super) ruleset: Option<RawFd>,
 }
@@ -29,15 +39,31 @@ pub(super) fn part(steps: Vec<Step>) -> (Vec<Step>, Vec<Step>) {
 }
 
 /// The fork's steps: into the cgroup and the namespaces first, then what a cold run's child does.
-pub(super) fn steps(joins: Vec<Step>, namespaces: u64, own: &[Step], numbers: &Numbers) -> Vec<Step> {
-    let mut all = joins;
-    all.push(Step::Enter {
-        process: numbers.init,
-        namespaces,
-    });
+pub(super) fn steps(joins: Vec<Step>, into: Way, own: &[Step], numbers: &Numbers) -> Vec<Step> {
+    let mut all = Vec::new();
+    if let Way::Directory(capabilities) = into {
+        all.push(Step::Capabilities {
+            effective: capabilities,
+            permitted: capabilities,
+        });
+    }
+    all.extend(joins);
+    if let Way::Namespaces(namespaces) = into {
+        all.push(Step::Enter {
+            process: numbers.into,
+            namespaces,
+        });
+    }
     all.extend(own.iter().filter_map(|step| match (step, numbers.ruleset) {
         // Its parent is the template, which is not what ends a run.
         (Step::DieWithParent, _) => None,
+        // Its template is in another directory, and no path leads to this one.
+        (Step::Chroot(path), _) => Some(Step::ChrootInto {
+            directory: numbers.into,
+            path: path.clone(),
+        }),
+        // Its template has them, and so does it.
+        (Step::Seccomp(_), _) if matches!(into, Way::Directory(_)) => None,
         (Step::LandlockEnforce { .. }, Some(ruleset)) => Some(Step::LandlockEnforce { ruleset }),
         (Step::CloseExcept(kept), _) => Some(Step::CloseExcept([kept.as_slice(), &[numbers.seat]].concat())),
         (step, _) => Some(step.clone()),
@@ -54,6 +80,12 @@ pub(super) fn last_capability() -> std::io::Result<u64> {
 /// Makes a fork that is at the exit of the marker call do the steps, and answers the marker.
 pub(super) fn perform(tracee: Stopped, steps: &[Step], last_capability: u64) -> Result<Stopped, WatchError> {
     let mut injector = Injector::new(tracee, false)?;
+    make(&mut injector, steps, last_capability)?;
+    Ok(injector.finish(Some(Marker::ACK as i64))?)
+}
+
+/// Makes a stopped process do the steps.
+pub(super) fn make(injector: &mut Injector, steps: &[Step], last_capability: u64) -> Result<(), WatchError> {
     let at = injector.map(ROOM)?;
     let mut memory = Memory::at(at);
     let mut calls = Vec::new();
@@ -73,7 +105,18 @@ pub(super) fn perform(tracee: Stopped, steps: &[Step], last_capability: u64) -> 
         });
     }
     injector.unmap(at, ROOM)?;
-    Ok(injector.finish(Some(Marker::ACK as i64))?)
+    Ok(())
+}
+
+/// Looks whether a fork has one thread, and no more processes than itself have its memory (which its template's guard
+/// sees to): what it is made to do with capabilities, nobody else has a hand in.
+pub(super) fn alone(pid: i32) -> Result<(), WatchError> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+    if threads == 1 {
+        Ok(())
+    } else {
+        Err(WatchError::Stray(pid))
+    }
 }
 
 fn failed(step: &Step, errno: i32) -> WatchError {

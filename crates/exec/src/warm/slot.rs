@@ -13,9 +13,10 @@ use super::generation::{Generation, failure};
 use super::template::{Next, Order, Shared, Told};
 use crate::attend::{Attended, keep_time};
 use crate::cgroup::Cgroup;
-use crate::ground::Prepared;
+use crate::ground::{Prepared, tidy};
 use crate::outcome::{Outcome, SetUpFailure};
 use crate::run::{Course, streams, system};
+use crate::tier::Tier;
 
 /// How often a job is given another bed when its own was lost before it began, besides all that may have been
 /// killed with it.
@@ -26,16 +27,19 @@ const SOON: Duration = Duration::from_millis(20);
 
 /// Serves until the template is closed.
 pub(super) fn serve(shared: &Arc<Shared>, first: bool) {
-    let mut own: Option<Arc<Prepared>> = first.then(|| Arc::clone(shared.root()));
+    // The root of a template, and ours for its forks.
+    let mut own: Option<[Arc<Prepared>; 2]> = None;
     let mut failed = 0;
     while !shared.is_closed() {
-        let ready = match &own {
-            Some(own) => Ok(Arc::clone(own)),
-            None => shared.root().another().map(Arc::new),
-        };
-        let served = ready.and_then(|root| {
-            own = Some(Arc::clone(&root));
-            let generation = shared.generation()?;
+        let served = shared.generation().and_then(|generation| {
+            let of = &generation.root;
+            let root = match &own {
+                Some([known, root]) if Arc::ptr_eq(known, of) => Arc::clone(root),
+                // The uid of the template is that of its first bed where it is not what it runs under.
+                _ if first && of.tier == Tier::Full => Arc::clone(of),
+                _ => Arc::new(of.another()?),
+            };
+            own = Some([Arc::clone(of), Arc::clone(&root)]);
             turn(shared, &root, &generation)
         });
         match served {
@@ -74,7 +78,15 @@ fn turn(shared: &Shared, root: &Prepared, generation: &Arc<Generation>) -> Resul
         Next::Order(order) => order,
         Next::Stale | Next::Closed => return Ok(Served::Done),
     };
-    match job(shared, root, bed, &order) {
+    let done = job(shared, root, bed, &order).map(|outcome| {
+        outcome.map(|mut outcome| {
+            if root.tier == Tier::Container {
+                outcome.notes.extend(tidy(&root.ground, root.identity.uid));
+            }
+            outcome
+        })
+    });
+    match done {
         Ok(Some(outcome)) => {
             let _ = order.tell.send(Told::Over(Box::new(outcome)));
         }

@@ -19,7 +19,7 @@ pub struct Spec {
     pub root: Root,
     /// The compiled policy.
     pub filter: Filter,
-    /// Which layers it must have. Warm runs need tier full.
+    /// Which layers it must have. Warm runs need tier full or container.
     pub tier: TierChoice,
     /// Which network each run has; the template has none.
     pub network: Network,
@@ -27,8 +27,8 @@ pub struct Spec {
     pub limits: Limits,
     /// Variables besides the few that every run has.
     pub env: Vec<(OsString, OsString)>,
-    /// The modules that are imported ahead, in their order. Their code runs with the template's privileges and
-    /// without the policy: only what is trusted as the interpreter is.
+    /// The modules that are imported ahead, in their order. Their code runs with the template's privileges (at tier
+    /// container none is in effect) and without the policy: only what is trusted as the interpreter is.
     pub preimport: Vec<String>,
     /// How many runs there can be at once. In a root that is a directory there is one, as it has one uid.
     pub beds: usize,

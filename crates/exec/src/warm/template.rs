@@ -57,7 +57,6 @@ pub(super) struct Shared {
     current: Mutex<Option<Arc<Generation>>>,
     /// Set while a fresh one is being started in the background.
     renewing: AtomicBool,
-    root: Arc<Prepared>,
 }
 
 #[derive(Default)]
@@ -97,10 +96,17 @@ impl Template {
     /// that can't be had.
     pub fn start(spec: Spec) -> Result<Self, SetUpFailure> {
         let root = Arc::new(prepare(&spec.run(None)).map_err(|unready| unready.failure)?);
-        if root.tier != Tier::Full {
+        let possible = match root.tier {
+            Tier::Full => true,
+            // A root that was given has one uid, and a template needs one besides its runs'.
+            Tier::Container => root.has_others(),
+            Tier::Unprivileged | Tier::Landlock => false,
+        };
+        if !possible {
             return Err(failure(
                 format!(
-                    "warm runs need tier full, and tier {} is what can be had here",
+                    "warm runs need tier full, or container without a root that was given, and tier {} is what can be \
+                     had here",
                     root.tier
                 ),
                 Some("run without a template: each run starts an interpreter of its own then"),
@@ -108,7 +114,7 @@ impl Template {
         }
         prctl::set_child_subreaper(true)
             .map_err(|errno| failure(format!("prctl(PR_SET_CHILD_SUBREAPER): {errno}"), None))?;
-        let first = Generation::start(&spec, &root)?;
+        let first = Generation::start(&spec, root)?;
         let beds = match &spec.root {
             Root::Directory(_) => 1,
             Root::ForPython(_) | Root::ForNode(_) | Root::ForCommand(_) => spec.beds.max(1),
@@ -119,7 +125,6 @@ impl Template {
             changed: Condvar::new(),
             current: Mutex::new(Some(first)),
             renewing: AtomicBool::new(false),
-            root,
         });
         let mut template = Self {
             shared: Arc::clone(&shared),
@@ -196,18 +201,26 @@ impl Shared {
         let mut current = held(&self.current);
         match &*current {
             Some(generation) if !generation.is_gone() => Ok(Arc::clone(generation)),
-            _ => {
+            gone => {
+                let root = gone.as_ref().map(|gone| Arc::clone(&gone.root));
                 *current = None;
-                let fresh = Generation::start(&self.spec, &self.root)?;
+                let fresh = Generation::start(&self.spec, self.root(root)?)?;
                 *current = Some(Arc::clone(&fresh));
                 Ok(fresh)
             }
         }
     }
 
-    /// The root of the template, whose uid its first bed has.
-    pub(super) fn root(&self) -> &Arc<Prepared> {
-        &self.root
+    /// The root of the next template: that of the one before, unless it is a copy, which may be out of date.
+    fn root(&self, before: Option<Arc<Prepared>>) -> Result<Arc<Prepared>, SetUpFailure> {
+        match before {
+            Some(before) if before.tier == Tier::Full => Ok(before),
+            before => {
+                drop(before);
+                let fresh = prepare(&self.spec.run(None)).map_err(|unready| unready.failure)?;
+                Ok(Arc::new(fresh))
+            }
+        }
     }
 
     fn give(&self, order: Order) {
@@ -321,7 +334,13 @@ impl Shared {
         let shared = Arc::clone(self);
         let renew = move || {
             // One that can't be started leaves the old one in place; it is tried again at the next look.
-            match Generation::start(&shared.spec, &shared.root) {
+            let before = held(&shared.current)
+                .as_ref()
+                .map(|current| Arc::clone(&current.root));
+            let fresh = shared
+                .root(before)
+                .and_then(|root| Generation::start(&shared.spec, root));
+            match fresh {
                 Ok(fresh) => *held(&shared.current) = Some(fresh),
                 Err(failure) => held(&shared.state).trouble = Some(failure),
             }

@@ -7,6 +7,8 @@ mod alike;
 #[cfg(test)]
 mod apart;
 #[cfg(test)]
+mod contained;
+#[cfg(test)]
 mod deaths;
 #[cfg(test)]
 mod ends;

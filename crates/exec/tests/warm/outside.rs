@@ -5,10 +5,11 @@ use std::fs;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use callgate_exec::{Input, Io, Job, Program, Run, Template, run};
+use callgate_exec::{Input, Io, Job, Program, Run, Spec, Template, run};
 use callgate_testing::{available, root};
 use callgate_tracee::Stopper;
 
+use crate::contained::contained;
 use crate::support::{interpreter, number, spec};
 
 const WAITS: &str = "import time\nwhile True: time.sleep(60)\n";
@@ -118,12 +119,15 @@ fn state(pid: i32) -> BTreeMap<String, String> {
     state
 }
 
-/// The state when the code has been reached, which is when the second filter is in force.
-fn settled(pid: i32) -> BTreeMap<String, String> {
+/// The state when the code has been reached, which is when the last of so many filters is in force.
+fn settled(pid: i32, filters: usize) -> BTreeMap<String, String> {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        if status.lines().any(|line| line == "Seccomp_filters:\t2") {
+        if status
+            .lines()
+            .any(|line| line == format!("Seccomp_filters:\t{filters}"))
+        {
             // It is on its way to its first line still.
             std::thread::sleep(Duration::from_millis(500));
             return state(pid);
@@ -138,7 +142,18 @@ fn nothing_but_what_is_named_differs_from_a_cold_run() {
     if !available("root", root()) {
         return;
     }
-    let mut spec = spec(&[]);
+    differs_in_nothing(spec(&[]), "true");
+}
+
+#[test]
+fn nothing_but_what_is_named_differs_from_a_cold_run_without_namespaces() {
+    if !available("root", root()) {
+        return;
+    }
+    differs_in_nothing(contained(&[]), "false");
+}
+
+fn differs_in_nothing(mut spec: Spec, separate: &str) {
     spec.beds = 1;
     let program = Program::Script {
         executable: interpreter().executable.clone(),
@@ -148,20 +163,27 @@ fn nothing_but_what_is_named_differs_from_a_cold_run() {
     };
     let mut cold = Run::new(program, spec.root.clone(), spec.filter.clone());
     cold.io = Io::Capture;
+    cold.tier = spec.tier;
     cold.input = Input::Empty;
     let (tell, told) = mpsc::channel();
-    let started = |stopper: Stopper| {
+    // The policy's, the marker's, that against keyrings; without namespaces one against sockets, and around a
+    // template one more.
+    let (cold_filters, warm_filters) = if separate == "true" { (3, 3) } else { (4, 5) };
+    let started = |filters: usize| {
         let tell = tell.clone();
-        std::thread::spawn(move || {
-            tell.send(settled(number(&stopper))).unwrap();
-            stopper.stop(1);
-        });
+        move |stopper: Stopper| {
+            std::thread::spawn(move || {
+                let seen = std::panic::catch_unwind(|| settled(number(&stopper), filters));
+                stopper.stop(1);
+                tell.send(seen.unwrap()).unwrap();
+            });
+        }
     };
     let state = || told.recv_timeout(Duration::from_secs(60)).unwrap();
-    run(&cold, started);
+    run(&cold, started(cold_filters));
     let cold = state();
     let template = Template::start(spec).unwrap();
-    template.run(Job::new(WAITS.into(), "<code>".to_owned()), started);
+    template.run(Job::new(WAITS.into(), "<code>".to_owned()), started(warm_filters));
     let warm = state();
     let names: std::collections::BTreeSet<&String> = cold.keys().chain(warm.keys()).collect();
     let different: Vec<String> = names
@@ -169,11 +191,16 @@ fn nothing_but_what_is_named_differs_from_a_cold_run() {
         .filter(|name| cold.get(*name) != warm.get(*name))
         // Each run has a uid of its own.
         .filter(|name| !["Uid", "Gid"].contains(&name.as_str()))
+        // As is its root there, and the numbers of its processes are the host's.
+        .filter(|name| {
+            separate == "true"
+                || !["root", "cwd", "NSpid", "NSsid", "NSpgid", "Seccomp_filters"].contains(&name.as_str())
+        })
         .map(|name| format!("{name}: cold {:?}, warm {:?}", cold.get(name), warm.get(name)))
         .collect();
     assert!(different.is_empty(), "{}", different.join("\n"));
     assert_eq!(cold["CapBnd"], "0000000000000000");
-    assert_eq!(cold["pid namespace of its own"], "true");
+    assert_eq!(cold["pid namespace of its own"], separate);
     assert_eq!(
         cold["cgroups"].split(' ').count(),
         warm["cgroups"].split(' ').count()

@@ -1,4 +1,4 @@
-//! Steps that give up capabilities.
+//! Steps that set capabilities, mostly to give them up.
 
 use std::ffi::{c_int, c_long};
 
@@ -14,15 +14,22 @@ pub(super) struct CapHeader {
 /// `_LINUX_CAPABILITY_VERSION_3` (linux/capability.h).
 pub(super) const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
 
-/// Empties the permitted, the effective and the inheritable set.
-pub(super) fn drop_capabilities() -> Result<(), i32> {
+/// Sets the three sets of the calling thread (capset(2)).
+pub(super) fn set_capabilities(effective: u64, permitted: u64, inheritable: u64) -> Result<(), i32> {
     let header = CapHeader {
         version: CAPABILITY_VERSION_3,
         pid: 0,
     };
-    let none = [0u32; 6];
+    let sets = [
+        effective as u32,
+        permitted as u32,
+        inheritable as u32,
+        (effective >> 32) as u32,
+        (permitted >> 32) as u32,
+        (inheritable >> 32) as u32,
+    ];
     // SAFETY: the kernel reads a header and two structures of three numbers, and keeps neither.
-    checked(unsafe { libc::syscall(libc::SYS_capset, &raw const header, none.as_ptr()) })?;
+    checked(unsafe { libc::syscall(libc::SYS_capset, &raw const header, sets.as_ptr()) })?;
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use std::ffi::{CString, c_char, c_int, c_long};
 use std::os::fd::RawFd;
 use std::ptr;
 
-use super::capabilities::{bound_capabilities, drop_capabilities};
+use super::capabilities::{bound_capabilities, set_capabilities};
 use super::errno;
 use super::files::{copy_file, write_file};
 use crate::step::{IpcKind, Step};
@@ -80,6 +80,10 @@ pub(super) fn run(step: &Step, pipe: RawFd) -> Result<(), i32> {
             Step::Chroot(path) => {
                 checked(c_long::from(libc::chroot(path.as_ptr())))?;
             }
+            Step::ChrootInto { directory, .. } => {
+                checked(c_long::from(libc::fchdir(*directory)))?;
+                checked(c_long::from(libc::chroot(c".".as_ptr())))?;
+            }
             Step::Chdir(path) => {
                 checked(c_long::from(libc::chdir(path.as_ptr())))?;
             }
@@ -151,6 +155,15 @@ pub(super) fn run(step: &Step, pipe: RawFd) -> Result<(), i32> {
                     0,
                 )))?;
             }
+            Step::Subreaper => {
+                checked(c_long::from(libc::prctl(
+                    libc::PR_SET_CHILD_SUBREAPER,
+                    1,
+                    0,
+                    0,
+                    0,
+                )))?;
+            }
             // The raw calls: libc's wrappers would signal the supervisor's other threads, which this
             // copy does not have.
             Step::NoGroups => {
@@ -164,9 +177,28 @@ pub(super) fn run(step: &Step, pipe: RawFd) -> Result<(), i32> {
                 let id = c_long::from(*id);
                 checked(libc::syscall(libc::SYS_setresuid, id, id, id))?;
             }
+            Step::UidWith { uid, capabilities } => {
+                let id = c_long::from(*uid);
+                // Until the exec: else a superuser who becomes another loses all of them (prctl(2)).
+                checked(c_long::from(libc::prctl(libc::PR_SET_KEEPCAPS, 1, 0, 0, 0)))?;
+                checked(libc::syscall(libc::SYS_setresuid, id, id, id))?;
+                set_capabilities(*capabilities, *capabilities, *capabilities)?;
+                for capability in (0..64).filter(|bit| capabilities & (1 << bit) != 0) {
+                    checked(c_long::from(libc::prctl(
+                        libc::PR_CAP_AMBIENT,
+                        libc::PR_CAP_AMBIENT_RAISE,
+                        capability,
+                        0,
+                        0,
+                    )))?;
+                }
+            }
+            Step::Capabilities { effective, permitted } => {
+                return set_capabilities(*effective, *permitted, 0);
+            }
             Step::NoCapabilityBounds => return bound_capabilities(0),
             Step::BoundCapabilities(kept) => return bound_capabilities(*kept),
-            Step::NoCapabilities => return drop_capabilities(),
+            Step::NoCapabilities => return set_capabilities(0, 0, 0),
             Step::NoNewPrivs => {
                 checked(c_long::from(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)))?;
             }

@@ -58,7 +58,8 @@ def template(code):
             posix._exit(0)
         fds = numbers(ancillary)
         try:
-            setns(fds[0], 0x20000000)  # CLONE_NEWPID: of the next fork
+            if word == b"p":
+                setns(fds[0], 0x20000000)  # CLONE_NEWPID: of the next fork
             pid = os.fork()
         except OSError as error:
             pid = -error.errno

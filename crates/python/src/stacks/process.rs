@@ -160,11 +160,17 @@ fn path_of(pid: i32, map: &MapRange) -> PathBuf {
             map.start() + map.size()
         ))),
     ];
+    // In another root than the one that it was mapped in, where it is the same file by a link.
+    let elsewhere = named
+        .ancestors()
+        .filter_map(|above| named.strip_prefix(above).ok())
+        .map(below_root);
     let same = |path: &PathBuf| fs::metadata(path).is_ok_and(|file| file.ino() == map.inode as u64);
     // If none is that file by its inode, as on some overlays, the error should name the plain path.
     candidates
         .into_iter()
         .flatten()
+        .chain(elsewhere)
         .find(same)
         .unwrap_or_else(|| below_root(named))
 }

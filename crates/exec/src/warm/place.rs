@@ -1,0 +1,195 @@
+//! What a fork of a template goes into: namespaces that an init keeps, or where there are none, a directory.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use callgate_launch::{Init, Launch, Step};
+use callgate_python::template;
+use callgate_tracee::{Options, Stopper, Tracer};
+use nix::errno::Errno;
+use nix::sys::ptrace;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Pid, getegid, geteuid};
+
+use super::generation::{BESIDE, Generation, failure};
+use super::seat::Way;
+use crate::attend::tracing;
+use crate::ground::Prepared;
+use crate::outcome::SetUpFailure;
+use crate::run::{launch_failed, system};
+use crate::setup::{Ground, explain, namespaces};
+use crate::sys;
+
+/// A place for one fork.
+pub(super) enum Place {
+    /// The namespaces of an init, which is traced.
+    Inside {
+        init: Anchor,
+        handle: Stopper,
+        tracer: Tracer,
+        namespaces: u64,
+    },
+    /// The directory that becomes its root.
+    Beside { directory: OwnedFd },
+}
+
+/// A process of ours with which all of a bed ends, by its number: it has not been waited for.
+pub(super) struct Anchor {
+    pid: Pid,
+    pub(super) over: bool,
+}
+
+impl Anchor {
+    pub(super) fn pid(&self) -> i32 {
+        self.pid.as_raw()
+    }
+}
+
+impl Drop for Anchor {
+    fn drop(&mut self) {
+        if self.over {
+            return;
+        }
+        let _ = kill(self.pid, Signal::SIGKILL);
+        // An init ends when all in its namespace have been waited for, of which some are our tracees.
+        let all = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD;
+        loop {
+            match waitpid(None, Some(all)) {
+                // One that stops on its way must be let go; nothing of a bed may outlive it.
+                Ok(WaitStatus::PtraceEvent(pid, ..) | WaitStatus::Stopped(pid, _)) => {
+                    let _ = kill(pid, Signal::SIGKILL);
+                    let _ = ptrace::cont(pid, None);
+                }
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+impl Place {
+    /// Namespaces of an init that does these steps.
+    pub(super) fn inside(mut plan: Init, filled: Vec<Step>, root: &Prepared) -> Result<Self, SetUpFailure> {
+        plan.steps.insert(0, Step::DieWithParent);
+        plan.steps.extend(filled);
+        // It needs no privilege any more; and who enters its namespaces must have all that it has (setns(2),
+        // which asks for PTRACE_MODE_READ).
+        plan.steps.push(Step::NoCapabilities);
+        let mut process = Launch::resident(plan).start().map_err(launch_failed)?;
+        let init = Anchor {
+            pid: process.pid(),
+            over: false,
+        };
+        process.go().map_err(system("an init's start"))?;
+        if let Some(failed) = process.ready().map_err(system("an init's start"))? {
+            return Err(explain(&failed));
+        }
+        let tracer = Tracer::seize(init.pid(), Options::SUPERVISE).map_err(|error| tracing(&error))?;
+        let handle = Stopper::new(init.pid());
+        Ok(Self::Inside {
+            init,
+            handle: handle.map_err(|errno| failure(format!("pidfd_open: {errno}"), None))?,
+            tracer,
+            // That of processes it is forked into.
+            namespaces: namespaces(root.tier)
+                .into_iter()
+                .map(|(flag, _)| flag)
+                .filter(|flag| *flag != libc::CLONE_NEWPID as u64)
+                .sum(),
+        })
+    }
+
+    /// The directory of a root that stands.
+    pub(super) fn beside(root: &Path) -> Result<Self, SetUpFailure> {
+        let directory = File::options()
+            .read(true)
+            .custom_flags(libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW)
+            .open(root)
+            .map_err(system("opening the root"))?;
+        Ok(Self::Beside {
+            directory: directory.into(),
+        })
+    }
+
+    /// What the template is told, and the descriptor that it gets first.
+    pub(super) fn door(&self) -> Result<(u8, BorrowedFd<'_>), SetUpFailure> {
+        match self {
+            Self::Inside { handle, .. } => {
+                let pidfd = handle
+                    .pidfd()
+                    .ok_or_else(|| failure("no pidfd".to_owned(), None))?;
+                Ok((template::INTO, pidfd))
+            }
+            Self::Beside { directory } => Ok((template::HERE, directory.as_fd())),
+        }
+    }
+
+    /// What a fork does to enter it.
+    pub(super) fn way(&self) -> Way {
+        match self {
+            Self::Inside { namespaces, .. } => Way::Namespaces(*namespaces),
+            Self::Beside { .. } => Way::Directory(BESIDE),
+        }
+    }
+
+    /// Attaches to a fork that is there. Returns the process with which all ends, the init if there is one, and the
+    /// tracer of both.
+    pub(super) fn attach(
+        self,
+        fork: i32,
+        generation: &Generation,
+    ) -> Result<(Anchor, Option<i32>, Tracer), SetUpFailure> {
+        match self {
+            Self::Inside { init, mut tracer, .. } => {
+                // A number alone could be another's by now.
+                let place = |pid: i32| std::fs::read_link(format!("/proc/{pid}/ns/pid"));
+                tracer.join(fork).map_err(|error| tracing(&error))?;
+                if place(fork).ok() != place(init.pid()).ok() {
+                    return Err(failure(format!("its fork {fork} is not in its bed"), None));
+                }
+                let number = init.pid();
+                Ok((init, Some(number), tracer))
+            }
+            Self::Beside { .. } => {
+                // Whoever lacks CAP_SYS_PTRACE may trace what has its own real ids.
+                let who = generation.root.identity;
+                let ids = |uid, gid| {
+                    sys::set_real_ids(uid, gid).map_err(|errno| failure(format!("setresuid: {errno}"), None))
+                };
+                ids(who.uid, who.gid)?;
+                let seized = Tracer::seize(fork, Options::SUPERVISE).map_err(|error| tracing(&error));
+                // No longer than that: whoever has our real uid may signal this thread (kill(2)).
+                ids(geteuid().as_raw(), getegid().as_raw())?;
+                let tracer = seized?;
+                let anchor = Anchor {
+                    pid: Pid::from_raw(fork),
+                    over: false,
+                };
+                if parent(fork).ok() != Some(generation.pid) {
+                    return Err(failure(format!("{fork} is not its fork"), None));
+                }
+                Ok((anchor, None, tracer))
+            }
+        }
+    }
+}
+
+/// The parent of a process (proc_pid_status(5)).
+fn parent(pid: i32) -> io::Result<i32> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+    line.and_then(|line| line.trim().parse().ok())
+        .ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+/// The directory of a root where it is one.
+pub(super) fn directory(root: &Prepared) -> Option<&Path> {
+    match &root.ground {
+        Ground::Directory(dir) => Some(dir),
+        Ground::Planned(_) | Ground::Host { .. } => None,
+    }
+}
