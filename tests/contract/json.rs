@@ -148,7 +148,7 @@ fn a_sight_has_the_keys_of_its_schema() {
     assert_eq!(
         keys(sight),
         [
-            "phase", "ms", "args", "thread", "site", "object", "caller", "stack"
+            "phase", "ms", "args", "thread", "site", "object", "caller", "stack", "native"
         ]
     );
     assert_eq!(keys(&sight["args"][0]), ["index", "value", "name"]);
@@ -158,4 +158,5 @@ fn a_sight_has_the_keys_of_its_schema() {
         assert_eq!(keys(&sight[place]), ["file", "offset"]);
     }
     assert_eq!(keys(&sight["stack"][0]), ["file", "line", "function"]);
+    assert_eq!(keys(&sight["native"][0]), ["file", "offset"]);
 }

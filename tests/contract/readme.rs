@@ -66,7 +66,7 @@ fn every_key_that_is_printed_stands_in_the_readme() {
             &["policy", "diff", "--json", "dify-python", "--against", "python"],
             1,
         ),
-        said(&["exec", "--json", "bad.py"], 159),
+        said(&["exec", "--json", "--timings", "bad.py"], 159),
         said(&["exec", "--json", "--learn", "l.json", "bad.py"], 0),
         said(
             &["exec", "--json", "--timeout", "0.3", "-c", "while True: pass"],

@@ -344,10 +344,14 @@ fn a_plan_rests_on_every_path_that_planning_asks_the_kernel_about() {
     let (plan, interpreter) = (place.kept("python-root"), place.kept("interpreter"));
     let mut rests_on = BTreeMap::new();
     for path in [&plan, &interpreter] {
-        for witness in content(path)["rests_on"].as_array().unwrap() {
-            let whole = witness[1].get("s").is_some();
-            let path = PathBuf::from(witness[0].as_str().unwrap());
-            *rests_on.entry(path).or_insert(false) |= whole;
+        for directory in content(path)["rests_on"].as_array().unwrap() {
+            let path = PathBuf::from(directory[0].as_str().unwrap());
+            for name in directory[1].as_array().unwrap() {
+                let whole = name[1].get("s").is_some();
+                *rests_on
+                    .entry(path.join(name[0].as_str().unwrap()))
+                    .or_insert(false) |= whole;
+            }
         }
     }
     let log = place.dir.path().join("log");
