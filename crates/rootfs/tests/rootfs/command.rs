@@ -6,7 +6,7 @@ use std::path::Path;
 
 use callgate_rootfs::{Entry, Plan, PlanError, check_plan};
 
-use crate::{WHO, build, inside, is_root, said};
+use crate::{WHO, build, home, inside, is_root, said};
 
 #[test]
 fn a_program_runs_in_its_root() {
@@ -29,7 +29,7 @@ fn a_program_runs_in_its_root() {
 
 #[test]
 fn a_script_brings_the_interpreters_that_its_first_line_asks_for() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = home();
     let script = dir.path().canonicalize().unwrap().join("script");
     fs::write(&script, "#!/usr/bin/env -S sh -e\necho from a script\n").unwrap();
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();

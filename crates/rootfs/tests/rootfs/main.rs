@@ -32,6 +32,11 @@ const WHO: Identity = Identity {
     gid: 64124,
 };
 
+/// A directory for what a root is to hold: not below /tmp, which is a root's own.
+fn home() -> tempfile::TempDir {
+    tempfile::tempdir_in("/var/tmp").unwrap()
+}
+
 /// Whether a test can run that needs `what`; fails when it has to.
 fn has(what: &str, there: bool) -> bool {
     available(

@@ -6,11 +6,11 @@ use std::time::Instant;
 
 use callgate_rootfs::{Plan, check_directory, check_plan};
 
-use crate::{WHO, build, environment, inside, is_root, said};
+use crate::{WHO, build, environment, home, inside, is_root, said};
 
 #[test]
 fn numpy_brings_its_libraries_and_a_lost_one_is_named_with_who_needs_it() {
-    let home = tempfile::tempdir().unwrap();
+    let home = home();
     let Some(python) = environment(home.path(), &["numpy"]) else {
         return;
     };

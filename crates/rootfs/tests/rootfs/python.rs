@@ -6,7 +6,7 @@ use std::path::Path;
 
 use callgate_rootfs::{Entry, Plan, PlanError, check_directory, check_plan};
 
-use crate::{WHO, build, environment, inside, interpreter, is_root, said, system_python};
+use crate::{WHO, build, environment, home, inside, interpreter, is_root, said, system_python};
 
 /// Ordinary programs' needs: C extensions with libraries of their own, TLS, time zones, the user's name.
 const PROBE: &str = "
@@ -20,7 +20,7 @@ multiprocessing.Lock()
 os.urandom(8); open('/dev/null', 'w').write('x'); open('/dev/urandom', 'rb').read(1)
 try: import zoneinfo; print(zoneinfo.ZoneInfo('Europe/Paris'))
 except ImportError: pass
-for secret in ('/etc/shadow', '/root/.bashrc', '/home', '/usr/bin/env', '/bin/sh', '/var', '/etc/ssl/private', '/etc/hostname'):
+for secret in ('/etc/shadow', '/root/.bashrc', '/home', '/usr/bin/env', '/bin/sh', '/var/lib', '/etc/ssl/private', '/etc/hostname'):
     assert not os.path.lexists(secret), secret
 print('all well')
 ";
@@ -30,7 +30,7 @@ fn python_runs_in_its_root_as_it_does_outside() {
     if !is_root() {
         return;
     }
-    let home = tempfile::tempdir().unwrap();
+    let home = home();
     let venv = environment(home.path(), &[]).unwrap();
     for python in [Some(interpreter()), system_python(), Some(venv)]
         .into_iter()
@@ -74,7 +74,7 @@ fn a_root_for_python_has_no_unresolved_object_that_its_host_has() {
 
 #[test]
 fn the_chain_of_links_to_the_interpreter_is_kept() {
-    let home = tempfile::tempdir().unwrap();
+    let home = home();
     let python = environment(home.path(), &[]).unwrap();
     let link = home.path().canonicalize().unwrap().join("link");
     symlink(&python.prefix, &link).unwrap();
@@ -98,7 +98,7 @@ fn the_chain_of_links_to_the_interpreter_is_kept() {
 
 #[test]
 fn packages_that_an_environment_does_not_use_are_hidden() {
-    let home = tempfile::tempdir().unwrap();
+    let home = home();
     let python = environment(home.path(), &[]).unwrap();
     let plan = Plan::for_python(&python, &WHO).unwrap();
     let base = python.stdlib.canonicalize().unwrap().join("site-packages");
@@ -125,7 +125,7 @@ fn a_search_path_that_names_a_system_directory_is_refused() {
 #[test]
 fn a_link_in_a_package_does_not_open_what_the_host_closes() {
     use std::os::unix::fs::PermissionsExt;
-    let home = tempfile::tempdir().unwrap();
+    let home = home();
     let mut python = interpreter();
     let (package, outside) = (home.path().join("package"), home.path().join("outside"));
     fs::create_dir(&package).unwrap();
@@ -161,7 +161,7 @@ fn a_root_says_who_its_user_is_and_nobody_else() {
 #[test]
 fn a_built_root_resolves_what_its_plan_resolves() {
     let dir = tempfile::tempdir().unwrap();
-    let home = tempfile::tempdir().unwrap();
+    let home = home();
     let plan = Plan::for_python(&environment(home.path(), &[]).unwrap(), &WHO).unwrap();
     let built = build(&plan, &dir.path().join("root"));
     let (planned, there) = (check_plan(&plan), check_directory(&built.root.dir).unwrap());
