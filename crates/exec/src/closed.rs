@@ -3,17 +3,7 @@
 
 use callgate_abi::{Action, Arch, Filter, Instruction};
 
-const LOAD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
-const EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
-const AT_LEAST: u16 = 0x35; // BPF_JMP | BPF_JGE | BPF_K
-const HAS: u16 = 0x45; // BPF_JMP | BPF_JSET | BPF_K
-const AND: u16 = 0x54; // BPF_ALU | BPF_AND | BPF_K
-const RETURN: u16 = 0x06; // BPF_RET | BPF_K
-
-// Offsets in struct seccomp_data (linux/seccomp.h); arguments are 8 bytes each, low half first.
-const NR: u32 = 0;
-const ARCH: u32 = 4;
-const ARGS: u32 = 16;
+use crate::bpf::{self, AND, ARCHITECTURE, JUMP_ANY_BIT, JUMP_AT_LEAST, JUMP_EQUAL, LOAD, NUMBER, RETURN};
 
 /// Refused with EPERM.
 const SHUT: &[&str] = &[
@@ -87,12 +77,12 @@ pub(crate) fn filter() -> Filter {
     let eperm = Action::Errno(libc::EPERM as u16).ret();
     let enosys = Action::Errno(libc::ENOSYS as u16).ret();
     let mut program = Program(Vec::new());
-    program.push(LOAD, 0, 0, ARCH);
-    program.push(EQUAL, 1, 0, Arch::NATIVE.audit());
+    program.push(LOAD, 0, 0, ARCHITECTURE);
+    program.push(JUMP_EQUAL, 1, 0, Arch::NATIVE.audit());
     program.push(RETURN, 0, 0, enosys);
-    program.push(LOAD, 0, 0, NR);
+    program.push(LOAD, 0, 0, NUMBER);
     // x32 calls: __X32_SYSCALL_BIT (asm/unistd.h). No other architecture has numbers like that.
-    program.push(AT_LEAST, 0, 1, 0x4000_0000);
+    program.push(JUMP_AT_LEAST, 0, 1, 0x4000_0000);
     program.push(RETURN, 0, 0, enosys);
     for (names, answer) in [(SHUT, eperm), (ABSENT, enosys)] {
         for name in names {
@@ -101,33 +91,33 @@ pub(crate) fn filter() -> Filter {
     }
     for (name, argument) in UPON {
         program.call(name, |program| {
-            program.push(LOAD, 0, 0, ARGS + 8 * argument);
-            program.push(EQUAL, 1, 0, 0);
+            program.push(LOAD, 0, 0, bpf::argument(argument));
+            program.push(JUMP_EQUAL, 1, 0, 0);
             program.push(RETURN, 0, 0, eperm);
         });
     }
     program.call("clone", |program| {
-        program.push(LOAD, 0, 0, ARGS);
-        program.push(HAS, 0, 1, FLAGS);
+        program.push(LOAD, 0, 0, bpf::argument(0));
+        program.push(JUMP_ANY_BIT, 0, 1, FLAGS);
         program.push(RETURN, 0, 0, eperm);
     });
     // The sockets of the user's own services, which would run anything for it, are reached by paths, and
     // Landlock lets it. One end of a pair can only be sent elsewhere if it is one for datagrams (unix(7)).
     program.call("socket", |program| {
-        program.push(LOAD, 0, 0, ARGS);
-        program.push(EQUAL, 0, 1, libc::AF_UNIX as u32);
+        program.push(LOAD, 0, 0, bpf::argument(0));
+        program.push(JUMP_EQUAL, 0, 1, libc::AF_UNIX as u32);
         program.push(RETURN, 0, 0, eperm);
     });
     program.call("socketpair", |program| {
-        program.push(LOAD, 0, 0, ARGS + 8);
+        program.push(LOAD, 0, 0, bpf::argument(1));
         program.push(AND, 0, 0, 0xf); // without SOCK_CLOEXEC and SOCK_NONBLOCK
-        program.push(EQUAL, 0, 1, libc::SOCK_DGRAM as u32);
+        program.push(JUMP_EQUAL, 0, 1, libc::SOCK_DGRAM as u32);
         program.push(RETURN, 0, 0, eperm);
     });
     program.call("ioctl", |program| {
-        program.push(LOAD, 0, 0, ARGS + 8);
+        program.push(LOAD, 0, 0, bpf::argument(1));
         for request in IOCTLS {
-            program.push(EQUAL, 0, 1, request);
+            program.push(JUMP_EQUAL, 0, 1, request);
             program.push(RETURN, 0, 0, eperm);
         }
     });
@@ -147,8 +137,8 @@ impl Program {
         let Ok(call) = Arch::NATIVE.call(name) else { return };
         let mut body = Self(Vec::new());
         then(&mut body);
-        body.push(LOAD, 0, 0, NR);
-        self.push(EQUAL, 0, body.0.len() as u8, call.nr());
+        body.push(LOAD, 0, 0, NUMBER);
+        self.push(JUMP_EQUAL, 0, body.0.len() as u8, call.nr());
         self.0.append(&mut body.0);
     }
 }

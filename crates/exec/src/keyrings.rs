@@ -3,14 +3,7 @@
 
 use callgate_abi::{Abi, Action, Arch, Filter, Instruction, Syscall};
 
-const LOAD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
-const AND: u16 = 0x54; // BPF_ALU | BPF_AND | BPF_K
-const JUMP_EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
-const RETURN: u16 = 0x06; // BPF_RET | BPF_K
-
-// Offsets in struct seccomp_data (linux/seccomp.h).
-const NR: u32 = 0;
-const ARCH: u32 = 4;
+use crate::bpf::{AND, ARCHITECTURE, JUMP_EQUAL, LOAD, NUMBER, RETURN};
 
 const CALLS: [&str; 3] = ["add_key", "request_key", "keyctl"];
 
@@ -21,9 +14,9 @@ pub(crate) fn no_keyrings() -> Filter {
         Arch::Aarch64 => [Abi::Aarch64, Abi::Arm],
     };
     let absent = Action::Errno(libc::ENOSYS as u16).ret();
-    let mut program = vec![instruction(LOAD, 0, 0, ARCH)];
+    let mut program = vec![instruction(LOAD, 0, 0, ARCHITECTURE)];
     for abi in entries {
-        let mut entry = vec![instruction(LOAD, 0, 0, NR)];
+        let mut entry = vec![instruction(LOAD, 0, 0, NUMBER)];
         if abi == Abi::X86_64 {
             // x32 has the same numbers, with a bit of its own.
             entry.push(instruction(AND, 0, 0, !Abi::X32_BIT));

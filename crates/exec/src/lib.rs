@@ -34,6 +34,7 @@
 //! Limits: x86-64 and arm64, Linux 5.12 or newer for the mounted tiers.
 
 mod attend;
+mod bpf;
 mod capture;
 mod cgroup;
 mod choose;

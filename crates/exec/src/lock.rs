@@ -3,6 +3,8 @@
 use callgate_abi::{Action, Arch, Filter, Instruction, Syscall};
 use callgate_python::prelude::{MARKER, Marker};
 
+use crate::bpf::{JUMP_EQUAL, LOAD, RETURN};
+
 /// When the filter is installed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lock {
@@ -16,10 +18,6 @@ pub enum Lock {
 
 /// What the marker's filter sends to the tracer; no refusal is told by it.
 pub(crate) const MARKER_DATA: u32 = 0;
-
-const LOAD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
-const JUMP_EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
-const RETURN: u16 = 0x06; // BPF_RET | BPF_K
 
 /// The call by which what starts the code says that start-up is over: one that means nothing to the kernel, and
 /// fails where nobody answers it.

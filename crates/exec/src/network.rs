@@ -2,15 +2,10 @@
 
 use callgate_abi::{Abi, Action, Arch, Filter, Instruction, Syscall};
 
-const LOAD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
-const AND: u16 = 0x54; // BPF_ALU | BPF_AND | BPF_K
-const JUMP_EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
-const RETURN: u16 = 0x06; // BPF_RET | BPF_K
+use crate::bpf::{AND, ARCHITECTURE, JUMP_EQUAL, LOAD, NUMBER, RETURN, argument};
 
-/// Offsets in struct seccomp_data (linux/seccomp.h); of an argument the low half, as the kernel reads an int.
-const NR: u32 = 0;
-const ARCH: u32 = 4;
-const DOMAIN: u32 = 16;
+/// Where socket(2) has its family: the low half of the argument, as the kernel reads an int.
+const DOMAIN: u32 = argument(0);
 
 /// A filter of our own, besides the policy's, that refuses sockets of every family but AF_UNIX, which the file
 /// system and Landlock keep inside; and that only if Landlock does (`local`). Through the 32-bit entry all are
@@ -23,9 +18,9 @@ pub(crate) fn no_sockets(local: bool) -> Filter {
         Arch::Aarch64 => (Abi::Aarch64, Abi::Arm),
     };
     let number = |abi, name| Syscall::named(abi, name).ok().map(Syscall::nr);
-    let mut program = vec![load(ARCH)];
+    let mut program = vec![load(ARCHITECTURE)];
 
-    let mut entry = vec![load(NR)];
+    let mut entry = vec![load(NUMBER)];
     if native == Abi::X86_64 {
         // x32 has the same numbers, with a bit of its own.
         entry.push(instruction(AND, 0, 0, !Abi::X32_BIT));
@@ -45,7 +40,7 @@ pub(crate) fn no_sockets(local: bool) -> Filter {
     entry.push(ret(Action::Allow));
     section(&mut program, native, entry);
 
-    let mut entry = vec![load(NR)];
+    let mut entry = vec![load(NUMBER)];
     for (name, action) in [
         ("io_uring_setup", unknown),
         ("socket", refuse),

@@ -5,21 +5,7 @@ use callgate_abi::{Abi, Action, Arch, BPF_MAXINSNS, Filter, Instruction, Syscall
 use super::Filtering;
 use super::exceptions::{Exceptions, Only};
 use super::mark::{Fate, Mark};
-
-const LOAD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
-const JUMP: u16 = 0x05; // BPF_JMP | BPF_JA
-const JUMP_EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
-const JUMP_ANY_BIT: u16 = 0x45; // BPF_JMP | BPF_JSET | BPF_K
-const RETURN: u16 = 0x06; // BPF_RET | BPF_K
-
-// Offsets in struct seccomp_data (linux/seccomp.h).
-const NUMBER: u32 = 0;
-const ARCHITECTURE: u32 = 4;
-
-/// Offset of the low half of an argument, which is the first on both architectures.
-fn argument(index: u8) -> u32 {
-    16 + 8 * u32::from(index)
-}
+use crate::bpf::{ARCHITECTURE, JUMP, JUMP_ANY_BIT, JUMP_EQUAL, LOAD, NUMBER, RETURN, argument};
 
 /// Why there is no program.
 #[derive(Debug, thiserror::Error)]

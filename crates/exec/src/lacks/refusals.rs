@@ -3,6 +3,7 @@
 use callgate_abi::{Action, Filter};
 
 use super::limits::is_error;
+use crate::bpf::RETURN;
 
 /// What the C library says of the errnos that filters answer with (strerror(3)).
 const WORDS: [&str; 3] = [
@@ -10,9 +11,6 @@ const WORDS: [&str; 3] = [
     "Permission denied",
     "Function not implemented",
 ];
-
-/// BPF_RET | BPF_K (linux/bpf_common.h).
-const RETURN: u16 = 0x06;
 
 /// Where to look further, if the code says that it was refused and its policy answers calls with errnos.
 pub(crate) fn refusal_said(filter: &Filter, stderr: &[u8]) -> Option<String> {

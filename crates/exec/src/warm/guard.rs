@@ -8,17 +8,12 @@
 
 use callgate_abi::{Action, Arch, Filter, Instruction};
 
-const LOAD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
-const EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
-const AT_LEAST: u16 = 0x35; // BPF_JMP | BPF_JGE | BPF_K
-const HAS: u16 = 0x45; // BPF_JMP | BPF_JSET | BPF_K
-const AND: u16 = 0x54; // BPF_ALU | BPF_AND | BPF_K
-const RETURN: u16 = 0x06; // BPF_RET | BPF_K
+use crate::bpf::{
+    AND, ARCHITECTURE, JUMP_ANY_BIT, JUMP_AT_LEAST, JUMP_EQUAL, LOAD, NUMBER, RETURN, argument,
+};
 
-// Offsets in struct seccomp_data (linux/seccomp.h).
-const NR: u32 = 0;
-const ARCH: u32 = 4;
-const FLAGS: u32 = 16;
+/// Where clone(2) has its flags.
+const FLAGS: u32 = argument(0);
 
 /// Asked about. The first brings capabilities into effect; the others reach into another process of the same user.
 const ASKED: [&str; 4] = ["capset", "ptrace", "process_vm_writev", "vfork"];
@@ -30,31 +25,34 @@ pub(super) fn filter(data: u16) -> Filter {
     let enosys = Action::Errno(libc::ENOSYS as u16).ret();
     let instruction = |code, jt, jf, k| Instruction { code, jt, jf, k };
     let mut program = vec![
-        instruction(LOAD, 0, 0, ARCH),
-        instruction(EQUAL, 1, 0, Arch::NATIVE.audit()),
+        instruction(LOAD, 0, 0, ARCHITECTURE),
+        instruction(JUMP_EQUAL, 1, 0, Arch::NATIVE.audit()),
         instruction(RETURN, 0, 0, enosys),
-        instruction(LOAD, 0, 0, NR),
+        instruction(LOAD, 0, 0, NUMBER),
         // x32 calls: __X32_SYSCALL_BIT (asm/unistd.h). No other architecture has numbers like that.
-        instruction(AT_LEAST, 0, 1, 0x4000_0000),
+        instruction(JUMP_AT_LEAST, 0, 1, 0x4000_0000),
         instruction(RETURN, 0, 0, enosys),
     ];
     let number = |name| Arch::NATIVE.call(name).ok().map(callgate_abi::Syscall::nr);
     for nr in ASKED.into_iter().filter_map(number) {
-        program.extend([instruction(EQUAL, 0, 1, nr), instruction(RETURN, 0, 0, ask)]);
+        program.extend([instruction(JUMP_EQUAL, 0, 1, nr), instruction(RETURN, 0, 0, ask)]);
     }
     if let Some(nr) = number("clone3") {
         // Its flags lie in memory; libc asks clone then.
-        program.extend([instruction(EQUAL, 0, 1, nr), instruction(RETURN, 0, 0, enosys)]);
+        program.extend([
+            instruction(JUMP_EQUAL, 0, 1, nr),
+            instruction(RETURN, 0, 0, enosys),
+        ]);
     }
     if let Some(nr) = number("clone") {
         program.extend([
-            instruction(EQUAL, 0, 6, nr),
+            instruction(JUMP_EQUAL, 0, 6, nr),
             instruction(LOAD, 0, 0, FLAGS),
-            instruction(HAS, 0, 1, libc::CLONE_UNTRACED as u32),
+            instruction(JUMP_ANY_BIT, 0, 1, libc::CLONE_UNTRACED as u32),
             instruction(RETURN, 0, 0, eperm),
             // A process, not a thread, that shares its memory.
             instruction(AND, 0, 0, (libc::CLONE_VM | libc::CLONE_THREAD) as u32),
-            instruction(EQUAL, 0, 1, libc::CLONE_VM as u32),
+            instruction(JUMP_EQUAL, 0, 1, libc::CLONE_VM as u32),
             instruction(RETURN, 0, 0, ask),
         ]);
     }
