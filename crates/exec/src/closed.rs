@@ -55,7 +55,7 @@ const SHUT: &[&str] = &[
 const ABSENT: &[&str] = &["clone3", "io_uring_setup"];
 
 /// Calls upon another process, by the argument that names it: only 0, the caller itself, may stand there.
-const UPON: &[(&str, u32)] = &[
+const UPON: &[(&str, u8)] = &[
     ("prlimit64", 0),
     ("sched_setparam", 0),
     ("sched_setscheduler", 0),
@@ -91,7 +91,7 @@ pub(crate) fn filter() -> Filter {
     }
     for (name, argument) in UPON {
         program.call(name, |program| {
-            program.push(LOAD, 0, 0, bpf::argument(argument));
+            program.push(LOAD, 0, 0, bpf::argument(*argument));
             program.push(JUMP_EQUAL, 1, 0, 0);
             program.push(RETURN, 0, 0, eperm);
         });

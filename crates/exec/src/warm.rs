@@ -30,6 +30,7 @@ mod bed;
 mod channel;
 mod generation;
 mod guard;
+mod keeper;
 mod place;
 mod seat;
 mod slot;

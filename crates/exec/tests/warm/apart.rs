@@ -9,6 +9,17 @@ use callgate_testing::{available, root};
 
 use crate::support::{interpreter, printed, spec};
 
+/// So many words of each line, each another one in every line.
+fn all_differ(lines: &[String], words: usize) {
+    for column in 0..words {
+        let values: BTreeSet<&str> = lines
+            .iter()
+            .map(|line| line.split_whitespace().nth(column).unwrap())
+            .collect();
+        assert_eq!(values.len(), lines.len(), "column {column}: {lines:#?}");
+    }
+}
+
 #[test]
 fn forks_draw_their_own_random_numbers() {
     if !available("root", root()) {
@@ -20,13 +31,7 @@ fn forks_draw_their_own_random_numbers() {
                 print(random.random(), secrets.token_hex(), uuid.uuid4(), uuid.uuid1(), ssl.RAND_bytes(8).hex(), \
                 tempfile.mktemp(), multiprocessing.current_process().authkey.hex(), os.getpid())\n";
     let lines: Vec<String> = (0..50).map(|_| printed(&template, code)).collect();
-    for column in 0..7 {
-        let values: BTreeSet<&str> = lines
-            .iter()
-            .map(|line| line.split_whitespace().nth(column).unwrap())
-            .collect();
-        assert_eq!(values.len(), 50, "column {column}: {lines:#?}");
-    }
+    all_differ(&lines, 7);
 }
 
 #[test]
@@ -60,13 +65,7 @@ fn numpys_generator_is_reseeded_and_its_libraries_work() {
                 assert (numpy.eye(300) @ numpy.eye(300)).sum() == 300\n\
                 assert not [name for name in os.environ if name.endswith('_NUM_THREADS')]\n";
     let lines: Vec<String> = (0..50).map(|_| printed(&template, code)).collect();
-    for column in 0..2 {
-        let values: BTreeSet<&str> = lines
-            .iter()
-            .map(|line| line.split_whitespace().nth(column).unwrap())
-            .collect();
-        assert_eq!(values.len(), 50, "column {column}: {lines:#?}");
-    }
+    all_differ(&lines, 2);
 }
 
 #[test]
