@@ -28,6 +28,10 @@ const SOURCE: &str = concat!(
     include_str!("prelude/template.py")
 );
 
+/// What `python -c` gets: it compiles the source, which is its first argument. The interpreter keeps the syntax tree of
+/// what it is given itself until that has ended, and so each fork would take the template's apart.
+const START: &str = r#"exec(compile(__import__("sys").argv.pop(1), "<string>", "exec", 0, True))"#;
+
 /// The byte that asks for a fork in the pid namespace of the first descriptor's process.
 pub const INTO: u8 = b'p';
 /// The byte that asks for a fork where the template is.
@@ -48,7 +52,7 @@ pub const VARIABLES: [(&str, &str); 6] = [
 /// `hidden` are the variables that its programs don't see.
 pub fn command(interpreter: &Path, control: RawFd, hidden: &[&str], modules: &[String]) -> Vec<OsString> {
     let mut argv: Vec<OsString> = vec![interpreter.into()];
-    argv.extend(["-I", "-B", "-c", SOURCE].map(OsString::from));
+    argv.extend(["-I", "-B", "-c", START, SOURCE].map(OsString::from));
     argv.push(control.to_string().into());
     argv.push(hidden.join(",").into());
     argv.extend(modules.iter().map(OsString::from));

@@ -1,6 +1,6 @@
 
 
-# argv: control_fd variables [modules...]. Run by `python -I -B -c`, behind prelude.py.
+# argv: control_fd variables [modules...]. Run by `python -I -B`, behind prelude.py.
 #
 # A template: imports the modules, then is forked for each run and never runs a program itself. It has
 # privileges that its forks lose, by calls that the supervisor makes in their place, before they get a
@@ -8,7 +8,7 @@
 def borrowed():
     # What the template needs and a program must not find loaded: it imports its own.
     before = set(sys.modules)
-    import _signal, _socket, _weakref, gc
+    import _signal, _socket, _thread, _weakref, atexit, gc
 
     setns = getattr(posix, "setns", None)  # from 3.12 on
     if setns is None:
@@ -22,7 +22,9 @@ def borrowed():
 
     for name in set(sys.modules) - before:
         del sys.modules[name]
-    return _socket, _signal, gc, _weakref.ref, setns
+    # Before 3.10 a program's own atexit would be another one, with functions of its own.
+    run_exit_functions = atexit._run_exitfuncs if sys.version_info >= (3, 10) else None
+    return _socket, _signal, gc, _weakref.ref, setns, _thread._count, run_exit_functions
 
 
 def numbers(ancillary):
@@ -36,7 +38,7 @@ def template(code):
     for name in modules:
         __import__(name)
         mark()
-    socket, signal, gc, reference, setns = borrowed()
+    socket, signal, gc, reference, setns, threads, exit_functions = borrowed()
     # They keep libraries from starting threads, which would not be in a fork. Programs need not see them.
     for variable in filter(None, variables.split(",")):
         os.environ.pop(variable, None)
@@ -46,11 +48,14 @@ def template(code):
     posix.umask(0o022)
     # The kernel reaps the forks: how they end is the supervisor's business.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    streams = rehearse()
     # What is there now will not be touched by collections in the forks, and so stays shared.
     gc.collect()
     gc.freeze()
-    # The first thing that an interpreter lets go of when its modules' turn comes is what sys has.
-    sys.__interactivehook__ = Ending(code, gc.collect, reference)
+    # The first thing that an interpreter lets go of when its modules' turn comes is what sys has, in an order of its
+    # own. What it finds before is held, lest it be taken apart.
+    held = [vars(sys).get(name) for name in ("path", "argv", "path_hooks", "path_importer_cache", "meta_path")]
+    sys.__interactivehook__ = Ending(code, gc.collect, reference, threads, exit_functions, held)
     mark()
     while True:
         word, ancillary, _, _ = control.recvmsg(1, room)
@@ -66,13 +71,34 @@ def template(code):
         if pid == 0:
             control.close()
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            return seated(socket.socket(fileno=fds[1]), room, own)
+            return seated(socket.socket(fileno=fds[1]), room, own, streams)
         for fd in fds:
             posix.close(fd)
         control.send(b"".join(n.to_bytes(4, sys.byteorder, signed=True) for n in [pid, *fds]))
 
 
-def seated(seat, room, template_pid):
+def rehearse():
+    # What every fork does, done once before: what the interpreter makes at its first use (the types of the syntax
+    # tree, which alone take longer than a short program) and what it learns by repetition is there in the forks.
+    # The streams are made for what most runs have. No program is needed for it: it is empty.
+    kept = [os.dup(fd) for fd in range(3)]
+    nothing, (end, pipe) = posix.open("/dev/null", posix.O_RDWR), posix.pipe()
+    for fd, stream in enumerate((nothing, pipe, pipe)):
+        posix.dup2(stream, fd)
+    for _ in range(16):
+        kinds = renew_streams([None] * 3)
+        renew_streams(kinds)
+        main = new_main(Loader("", b""))
+        exec(compile(b"", "", "exec", 0, True), main.__dict__)
+        flush()
+    for fd, stream in enumerate(kept):
+        posix.dup2(stream, fd)
+    for fd in (*kept, nothing, end, pipe):
+        posix.close(fd)
+    return kinds
+
+
+def seated(seat, room, template_pid, streams_before):
     # In a fork. The supervisor attaches to it, lets it go, sets it up at the marker, and later gives it
     # its program and its streams.
     if posix.getpid() == template_pid:
@@ -89,7 +115,7 @@ def seated(seat, room, template_pid):
         posix.dup2(stream, fd)
         posix.close(stream)
     seat.close()
-    renew_streams()
+    renew_streams(streams_before)
     what = receive(program)
     header = 8 + int.from_bytes(what[:8], "little")
     name, *arguments = [os.fsdecode(text) for text in what[8:header].split(b"\0")]
@@ -110,11 +136,15 @@ def reseed():
         config["authkey"] = type(config["authkey"])(posix.urandom(32))
 
 
-def renew_streams():
-    # As the interpreter makes them (create_stdio in Python/pylifecycle.c): what they are is looked at anew.
+def renew_streams(before):
+    # As the interpreter makes them (create_stdio in Python/pylifecycle.c): what they are is looked at anew. Those
+    # that are what they were made for can stay as they are.
+    kinds = []
     for fd, name in enumerate(("stdin", "stdout", "stderr")):
+        status = posix.fstat(fd)
+        kinds.append((status.st_mode & 0o170000, status.st_rdev, status.st_blksize))
         old = getattr(sys, "__%s__" % name)
-        if old is None:
+        if old is None or kinds[fd] == before[fd]:
             continue
         mode = "w" if fd else "r"
         buffer = io.open(fd, mode + "b", -1, None, None, None, False)
@@ -124,6 +154,7 @@ def renew_streams():
         new.mode = mode
         setattr(sys, name, new)
         setattr(sys, "__%s__" % name, new)
+    return kinds
 
 
 def flush():
@@ -136,8 +167,20 @@ class Ending:
     # The interpreter's end without its last part: it would take apart every module of the template, and copy
     # the memory of all of them to do so. What the program itself has left is taken apart as it would be
     # (finalize_modules in Python/pylifecycle.c, whose first act is this object's end).
-    def __init__(self, code, collect, reference):
-        self.code, self.collect, self.reference = code, collect, reference
+    def __init__(self, code, collect, reference, threads, exit_functions, held):
+        self.code, self.collect, self.reference, self.held = code, collect, reference, held
+        self.threads, self.exit_functions = threads, exit_functions
+
+    def at_once(self):
+        # Where no thread is to be waited for or kept from going on, what the interpreter does until it comes to its
+        # modules is to call these (Py_FinalizeEx in Python/pylifecycle.c). What is wrong with a stream it tells itself.
+        try:
+            alone = self.exit_functions and "threading" not in sys.modules and not self.threads()
+        except BaseException:
+            return  # the program has made something else of sys.modules
+        if alone:
+            self.exit_functions()
+            self.__del__()
 
     def __del__(self, sys=sys, exit=posix._exit, flush=flush):
         if not self.code:
@@ -179,6 +222,8 @@ code = []
 try:
     execute(*template(code))
     code.append(0)
+    if type(vars(sys).get("__interactivehook__")) is Ending:
+        sys.__interactivehook__.at_once()
 except SystemExit as error:
     code.extend(exit_code(error))
     raise
