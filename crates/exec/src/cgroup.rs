@@ -14,7 +14,7 @@ mod readings;
 mod whereabouts;
 
 use std::ffi::CString;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -40,8 +40,10 @@ pub(crate) enum Absent {
 /// A run's cgroup. It is removed, with whatever is in it, when this value goes.
 pub(crate) struct Cgroup {
     kind: Kind,
-    /// The `tasks` files by which a process joins (version 1).
+    /// The files by which a process joins: `tasks` (version 1), `cgroup.procs` where that is asked for.
     tasks: Vec<OwnedFd>,
+    /// How many of our own processes are in it.
+    ours: u64,
 }
 
 enum Kind {
@@ -94,17 +96,26 @@ impl Kind {
     }
 }
 
-impl Cgroup {
-    /// Removes what ended supervisors left, then makes a cgroup with these limits.
-    pub(crate) fn new(uid: u32, limits: &Limits) -> Result<Self, Absent> {
+/// Where runs' cgroups are made.
+#[derive(Clone, Debug)]
+pub(crate) struct Site(Whereabouts);
+
+impl Site {
+    /// Finds it, and removes what ended supervisors left there.
+    pub(crate) fn find() -> Result<Self, Absent> {
         let whereabouts = look()?;
         for parent in whereabouts.parents() {
             sweep(parent);
         }
-        let kind = Kind::new(&whereabouts, uid)?;
-        let mut cgroup = Self {
-            kind,
+        Ok(Self(whereabouts))
+    }
+
+    /// Makes a cgroup with these limits, in which there are so many processes of ours besides the code's.
+    pub(crate) fn make(&self, uid: u32, limits: &Limits, ours: u64) -> Result<Cgroup, Absent> {
+        let mut cgroup = Cgroup {
+            kind: Kind::new(&self.0, uid)?,
             tasks: Vec::new(),
+            ours,
         };
         cgroup.limit(limits)?;
         if let Kind::V1 { .. } = cgroup.kind {
@@ -116,10 +127,11 @@ impl Cgroup {
         }
         Ok(cgroup)
     }
+}
 
+impl Cgroup {
     fn limit(&self, limits: &Limits) -> Result<(), Absent> {
-        // The init is in it too, and is none of the code's processes.
-        let pids = (limits.pids + 1).to_string();
+        let pids = (limits.pids + self.ours).to_string();
         match &self.kind {
             Kind::V1 { memory, pids: at, .. } => {
                 at.write("pids.max", &pids)?;
@@ -151,15 +163,14 @@ impl Cgroup {
 
     /// By what a process joins that is no child of the run's first: files to which it writes `0`, with the
     /// directories that they are in.
-    pub(crate) fn doors(&self) -> Result<Vec<(OwnedFd, CString)>, Absent> {
-        let name = match &self.kind {
-            Kind::V1 { .. } => "tasks",
-            Kind::V2(_) => "cgroup.procs",
-        };
-        self.directories()
-            .into_iter()
-            .map(|directory| Ok((directory.open_to_write(name)?, path(directory.path()))))
-            .collect()
+    pub(crate) fn doors(&mut self) -> Result<Vec<(BorrowedFd<'_>, CString)>, Absent> {
+        if let (Kind::V2(at), true) = (&self.kind, self.tasks.is_empty()) {
+            self.tasks = vec![at.open_to_write("cgroup.procs")?];
+        }
+        let doors = self.tasks.iter().zip(self.directories());
+        Ok(doors
+            .map(|(door, directory)| (door.as_fd(), path(directory.path())))
+            .collect())
     }
 
     /// Where the run's first process has to be made, if not by steps.
@@ -189,8 +200,8 @@ impl Cgroup {
     /// What was used and which limits were hit.
     pub(crate) fn readings(&self) -> Readings {
         match &self.kind {
-            Kind::V1 { memory, pids, .. } => Readings::v1(memory, pids, self.clock()),
-            Kind::V2(at) => Readings::v2(at, self.clock()),
+            Kind::V1 { memory, pids, .. } => Readings::v1(memory, pids, self.clock(), self.ours),
+            Kind::V2(at) => Readings::v2(at, self.clock(), self.ours),
         }
     }
 
@@ -269,6 +280,7 @@ mod tests {
         let cgroup = Cgroup {
             kind: Kind::V2(Directory::new(&place.unwrap(), 65_000).unwrap()),
             tasks: Vec::new(),
+            ours: 1,
         };
         assert!(cgroup.steps().is_empty());
         let at = cgroup.directories()[0].path().to_owned();

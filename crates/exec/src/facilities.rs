@@ -10,7 +10,7 @@ use nix::sys::wait::waitpid;
 use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 
-use crate::cgroup::Cgroup;
+use crate::cgroup::Site;
 use crate::landlock;
 use crate::limits::Limits;
 use crate::seize::seize;
@@ -256,7 +256,8 @@ fn seccomp() -> Facility {
 
 /// Made and removed again: what is mounted may not be written to.
 fn cgroups() -> Facility {
-    let found = Cgroup::new(geteuid().as_raw(), &Limits::default())
+    let made = Site::find().and_then(|site| site.make(geteuid().as_raw(), &Limits::default(), 1));
+    let found = made
         .map(|cgroup| format!("{} below {}", cgroup.name(), cgroup.place()))
         .map_err(|absent| absent.to_string());
     Facility::new(

@@ -1,10 +1,8 @@
 //! The Landlock layer: what may be read, written and connected to, whatever the mounts say.
 
 use std::ffi::OsStr;
-use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use callgate_launch::Step;
@@ -13,6 +11,8 @@ use landlock::{
     Scope,
 };
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
 
 use crate::host::Reach;
 use crate::run::Network;
@@ -134,20 +134,24 @@ impl Layer {
     ///
     /// # Errors
     /// The path, and why.
-    pub(crate) fn fill(&self, root: &Path, steps: &[Step]) -> Result<(), (PathBuf, std::io::Error)> {
+    pub(crate) fn fill(&self, root: BorrowedFd<'_>, steps: &[Step]) -> Result<(), (PathBuf, std::io::Error)> {
         for step in steps {
             let Step::LandlockAllow { path, access, .. } = step else {
                 continue;
             };
             let inside = Path::new(OsStr::from_bytes(path.to_bytes()));
-            let at = root.join(inside.strip_prefix("/").unwrap_or(inside));
-            let opened = File::options()
-                .read(true)
-                .custom_flags(libc::O_PATH | libc::O_NOFOLLOW)
-                .open(&at);
-            let allowed =
-                opened.and_then(|file| Ok(sys::landlock_allow(self.as_fd(), file.as_fd(), *access)?));
-            allowed.map_err(|error| (at, error))?;
+            let below = inside.strip_prefix("/").unwrap_or(inside);
+            let allowed = match below.as_os_str().is_empty() {
+                true => sys::landlock_allow(self.as_fd(), root, *access),
+                false => openat(
+                    root,
+                    below,
+                    OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC,
+                    Mode::empty(),
+                )
+                .and_then(|file| sys::landlock_allow(self.as_fd(), file.as_fd(), *access)),
+            };
+            allowed.map_err(|errno| (inside.to_owned(), errno.into()))?;
         }
         Ok(())
     }

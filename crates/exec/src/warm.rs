@@ -12,7 +12,9 @@
 //! tracer's tracees, which end with it. The template has a uid of its own, and capabilities that are in effect in its
 //! forks alone, while they are set up ([`guard`]).
 //!
-//! Beds are made ahead, one by each of the template's threads, so that a run need not wait for them.
+//! Beds are made ahead, one by each of the template's threads, so that a run need not wait for them. What a thread's beds
+//! have in common it keeps ([`nest`]): the process that makes their inits, and with it the network namespace, which is
+//! dear to make and in which nothing outlives the processes of a run.
 //!
 //! What differs from a cold run, all told:
 //! - the hash seed and the layout of memory are the template's, the same for all its runs;
@@ -22,6 +24,7 @@
 //!   goes on when the template dies, and ends with its own init or its supervisor; at tier container it is the
 //!   template's number;
 //! - at tier container there is one filter more: `clone3` is not there, and CLONE_UNTRACED is refused;
+//! - the network namespace has been an earlier run's, of which nothing is left;
 //! - the interpreter's end stops before its last part: what only other modules than `__main__` hold is not taken
 //!   apart (no `__del__`; files that were left open there are not flushed);
 //! - `gc.get_freeze_count()` is not 0; `sys.orig_argv` shows the template.
@@ -31,6 +34,7 @@ mod channel;
 mod generation;
 mod guard;
 mod keeper;
+mod nest;
 mod place;
 mod seat;
 mod slot;

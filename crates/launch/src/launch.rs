@@ -26,9 +26,6 @@ pub struct Init {
     /// use it. With `None`, everything in the init's own pid namespace is killed; without such a
     /// namespace, nothing. 0 kills nothing.
     pub sweep: Option<u32>,
-    /// It forks no child: it says that it is ready, reaps what others leave in its pid namespace, and stays
-    /// until it is killed. See [`Launch::resident`].
-    pub resident: bool,
 }
 
 /// A command that is ready to be started.
@@ -55,6 +52,12 @@ pub enum LaunchError {
     /// The pipe could not be made.
     #[error("pipe2: {0}")]
     Pipe(#[source] nix::Error),
+    /// What the nursery is to be asked by could not be made.
+    #[error("socketpair or thread of a nursery: {source}")]
+    Socket {
+        /// The errno.
+        source: nix::Error,
+    },
     /// The first process could not be made.
     #[error("clone with namespaces {namespaces:#x}{}: {source}", if *.cgroup { " into a cgroup" } else { "" })]
     Clone {
@@ -90,17 +93,6 @@ impl Launch {
             init: None,
             steps: Vec::new(),
         })
-    }
-
-    /// An init without a command.
-    pub(crate) fn alone(init: Init) -> Self {
-        Self {
-            program: CString::default(),
-            argv: Vec::new(),
-            envp: Vec::new(),
-            init: Some(init),
-            steps: Vec::new(),
-        }
     }
 
     /// Adds a step of the child; steps run in the order in which they were added.
@@ -175,8 +167,8 @@ fn cstring(what: &'static str, text: &OsStr) -> Result<CString, LaunchError> {
 pub struct Started {
     pid: Pid,
     go: Option<OwnedFd>,
-    pub(crate) reports: OwnedFd,
-    pub(crate) launch: Launch,
+    reports: OwnedFd,
+    launch: Launch,
 }
 
 impl Started {
@@ -235,36 +227,17 @@ impl Launch {
     }
 
     /// Turns a record into the failure that it stands for.
-    pub(crate) fn failure(&self, record: Record) -> Failure {
-        let index = record.index as usize;
-        let step = match record.kind {
-            Record::INIT_STEP => self.init.as_ref().and_then(|init| init.steps.get(index)),
-            Record::CHILD_STEP => self.steps.get(index),
-            _ => None,
+    fn failure(&self, record: Record) -> Failure {
+        let steps = match record.kind {
+            Record::INIT_STEP => self.init.as_ref().map_or(&[][..], |init| &init.steps),
+            Record::CHILD_STEP => &self.steps,
+            _ => &[],
         };
-        match (step, record.kind) {
-            (Some(step), _) => Failure {
-                step: step.name(),
-                subject: step.subject(),
-                errno: record.errno,
-                exec: false,
-            },
-            (None, Record::FORK | Record::CLOSE | Record::SUBREAPER) => Failure {
-                step: match record.kind {
-                    Record::FORK => "fork",
-                    Record::CLOSE => "close_range",
-                    _ => "prctl(PR_SET_CHILD_SUBREAPER)",
-                },
-                subject: None,
-                errno: record.errno,
-                exec: false,
-            },
-            (None, _) => Failure {
-                step: "execve",
-                subject: Some(self.program.to_string_lossy().into_owned()),
-                errno: record.errno,
-                exec: true,
-            },
-        }
+        record.failure(steps).unwrap_or_else(|| Failure {
+            step: "execve",
+            subject: Some(self.program.to_string_lossy().into_owned()),
+            errno: record.errno,
+            exec: true,
+        })
     }
 }

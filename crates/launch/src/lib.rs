@@ -11,7 +11,7 @@
 //!   runs steps of its own (mounts), forks the child, reaps whatever the command leaves behind, kills
 //!   the rest when the command ends, and reports what all of it used;
 //! - a *resident* is an init without a child: others come into its namespaces, set up by the same steps
-//!   as plain calls ([`Step::calls`]);
+//!   as plain calls ([`Step::calls`]); a *nursery* makes one after another;
 //! - *go*: the first process waits for a word from the supervisor, who attaches to it before.
 //!
 //! ```
@@ -30,13 +30,14 @@
 mod calls;
 mod launch;
 mod memory_file;
+mod nursery;
 mod report;
-mod resident;
 mod step;
 mod sys;
 
 pub use calls::{Call, Memory};
 pub use launch::{Init, Launch, LaunchError, Started};
 pub use memory_file::memory_file;
+pub use nursery::Nursery;
 pub use report::{Failure, Reports, Usage};
 pub use step::{IpcKind, Step};

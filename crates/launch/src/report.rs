@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::step::Step;
+
 /// The first thing that failed before the command ran.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -54,7 +56,9 @@ impl Record {
     pub(crate) const USAGE: u32 = 5;
     pub(crate) const CLOSE: u32 = 6;
     pub(crate) const SUBREAPER: u32 = 7;
+    /// With the pid in place of the index.
     pub(crate) const READY: u32 = 8;
+    pub(crate) const UNSHARE: u32 = 9;
 
     pub(crate) fn failed(kind: u32, index: usize, errno: i32) -> Self {
         Self {
@@ -65,6 +69,27 @@ impl Record {
             cpu_us: 0,
             max_rss_kib: 0,
         }
+    }
+
+    /// The failure that it stands for, of these steps or of what is done besides.
+    pub(crate) fn failure(&self, steps: &[Step]) -> Option<Failure> {
+        let (step, subject) = match self.kind {
+            Self::INIT_STEP | Self::CHILD_STEP => {
+                let step = steps.get(self.index as usize)?;
+                (step.name(), step.subject())
+            }
+            Self::FORK => ("fork", None),
+            Self::CLOSE => ("close_range", None),
+            Self::SUBREAPER => ("prctl(PR_SET_CHILD_SUBREAPER)", None),
+            Self::UNSHARE => ("unshare", None),
+            _ => return None,
+        };
+        Some(Failure {
+            step,
+            subject,
+            errno: self.errno,
+            exec: false,
+        })
     }
 
     pub(crate) fn usage(cpu_us: u64, max_rss_kib: u64) -> Self {

@@ -3,6 +3,7 @@
 
 mod capabilities;
 mod files;
+mod nursery;
 mod steps;
 
 use std::ffi::{CString, c_char, c_long};
@@ -10,6 +11,7 @@ use std::os::fd::RawFd;
 use std::ptr;
 
 use self::capabilities::{CAPABILITY_VERSION_3, CapHeader};
+pub(crate) use self::nursery::{Nursing, nurse};
 use self::steps::{close_except, run};
 use crate::launch::Init;
 use crate::report::Record;
@@ -101,7 +103,7 @@ fn first_process(image: &Image<'_>) -> ! {
 
 /// The child: its steps, then the command.
 fn child(image: &Image<'_>) -> ! {
-    run_all(image, image.steps, Record::CHILD_STEP);
+    run_all(image.report, image.steps, Record::CHILD_STEP);
     // SAFETY: the path and both arrays are NUL-terminated and live.
     unsafe { libc::execve(image.program.as_ptr(), image.argv.as_ptr(), image.envp.as_ptr()) };
     report(image.report, Record::failed(Record::EXEC, 0, errno()));
@@ -115,10 +117,7 @@ fn init_process(image: &Image<'_>, init: &Init) -> ! {
         report(image.report, Record::failed(Record::SUBREAPER, 0, errno()));
         exit();
     }
-    run_all(image, &init.steps, Record::INIT_STEP);
-    if init.resident {
-        reside(image.report);
-    }
+    run_all(image.report, &init.steps, Record::INIT_STEP);
     // SAFETY: as in `start`.
     let pid = unsafe { libc::syscall(libc::SYS_clone, c_long::from(libc::SIGCHLD), 0, 0, 0, 0) } as i32;
     match pid {
@@ -128,20 +127,6 @@ fn init_process(image: &Image<'_>, init: &Init) -> ! {
         }
         0 => child(image),
         pid => reap(image.report, pid, init.sweep),
-    }
-}
-
-/// Says that everything is ready, and stays until it is killed.
-fn reside(pipe: RawFd) -> ! {
-    // SAFETY: SIG_IGN is always valid; the kernel then reaps whatever this process inherits (wait(2)). pause
-    // takes nothing.
-    unsafe {
-        libc::signal(libc::SIGCHLD, libc::SIG_IGN);
-        report(pipe, Record::failed(Record::READY, 0, 0));
-        libc::close(pipe);
-        loop {
-            libc::pause();
-        }
     }
 }
 
@@ -230,10 +215,10 @@ fn sweep_uid(uid: u32) {
 }
 
 /// Runs steps in order; the first that fails is reported and ends this process.
-fn run_all(image: &Image<'_>, steps: &[Step], kind: u32) {
+fn run_all(pipe: RawFd, steps: &[Step], kind: u32) {
     for (index, step) in steps.iter().enumerate() {
-        if let Err(errno) = run(step, image.report) {
-            report(image.report, Record::failed(kind, index, errno));
+        if let Err(errno) = run(step, pipe) {
+            report(pipe, Record::failed(kind, index, errno));
             exit();
         }
     }

@@ -13,7 +13,7 @@ pub(crate) struct Readings {
     pub(crate) cpu: Option<Duration>,
     /// The most memory that was charged at once, in bytes: anonymous, tmpfs, page cache, kernel.
     pub(crate) memory_peak: Option<u64>,
-    /// The most processes and threads at once, without the init.
+    /// The most processes and threads at once, without our own.
     pub(crate) pids_peak: Option<u64>,
     /// Processes that the kernel killed because the memory limit was reached.
     pub(crate) oom_kills: u64,
@@ -22,27 +22,27 @@ pub(crate) struct Readings {
 }
 
 impl Readings {
-    pub(crate) fn v1(memory: &Directory, pids: &Directory, clock: Option<CpuClock>) -> Self {
+    pub(crate) fn v1(memory: &Directory, pids: &Directory, clock: Option<CpuClock>, ours: u64) -> Self {
         Self {
             cpu: clock.and_then(|clock| clock.read()),
             memory_peak: number(memory, "memory.max_usage_in_bytes"),
             oom_kills: entry(memory, "memory.oom_control", "oom_kill").unwrap_or(0),
-            ..Self::of_pids(pids)
+            ..Self::of_pids(pids, ours)
         }
     }
 
-    pub(crate) fn v2(at: &Directory, clock: Option<CpuClock>) -> Self {
+    pub(crate) fn v2(at: &Directory, clock: Option<CpuClock>, ours: u64) -> Self {
         Self {
             cpu: clock.and_then(|clock| clock.read()),
             memory_peak: number(at, "memory.peak"),
             oom_kills: entry(at, "memory.events", "oom_kill").unwrap_or(0),
-            ..Self::of_pids(at)
+            ..Self::of_pids(at, ours)
         }
     }
 
-    fn of_pids(at: &Directory) -> Self {
+    fn of_pids(at: &Directory, ours: u64) -> Self {
         Self {
-            pids_peak: number(at, "pids.peak").map(|peak| peak.saturating_sub(1)),
+            pids_peak: number(at, "pids.peak").map(|peak| peak.saturating_sub(ours)),
             pids_refused: entry(at, "pids.events", "max").unwrap_or(0),
             ..Self::default()
         }

@@ -14,7 +14,7 @@ use super::streams::streams;
 use super::system;
 use super::work::Work;
 use crate::attend::attend;
-use crate::cgroup::{Absent, Cgroup};
+use crate::cgroup::{Absent, Cgroup, Site};
 use crate::filtering;
 use crate::ground::{Prepared, prepare, tidy};
 use crate::host;
@@ -40,7 +40,11 @@ pub(super) fn attempt(run: &Run, started: impl FnOnce(Stopper)) -> Result<Outcom
     let code = Code::of(run)?;
     let mut work = Work::new(run, ground, *tier)?;
     let landlock = landlock_layer(run)?;
-    let (cgroup, lack) = cgroup_layer(identity.uid, run)?;
+    // The init is in it too.
+    let (cgroup, lack) = cgroup_layer(
+        run,
+        Site::find().and_then(|site| site.make(identity.uid, &run.limits, 1)),
+    )?;
     let (streams, captures) = streams(run)?;
     let set_up = SetUp {
         tier: *tier,
@@ -139,8 +143,11 @@ pub(crate) fn landlock_layer(run: &Run) -> Result<Option<landlock::Layer>, SetUp
 }
 
 /// The run's cgroup, or why there is none; without it tier full can't be had.
-pub(crate) fn cgroup_layer(uid: u32, run: &Run) -> Result<(Option<Cgroup>, Option<Absent>), SetUpFailure> {
-    match Cgroup::new(uid, &run.limits) {
+pub(crate) fn cgroup_layer(
+    run: &Run,
+    made: Result<Cgroup, Absent>,
+) -> Result<(Option<Cgroup>, Option<Absent>), SetUpFailure> {
+    match made {
         Ok(cgroup) => Ok((Some(cgroup), None)),
         Err(absent) if run.tier == TierChoice::Exactly(Tier::Full) => Err(SetUpFailure {
             step: "cgroup".to_owned(),

@@ -93,7 +93,7 @@ pub(super) fn launch(run: &Run, code: Option<&Code>, home: Option<&Path>) -> Res
 /// Why nothing could be started.
 pub(crate) fn launch_failed(error: LaunchError) -> SetUpFailure {
     let errno = match &error {
-        LaunchError::Clone { source, .. } => *source,
+        LaunchError::Clone { source, .. } | LaunchError::Socket { source } => *source,
         LaunchError::Pipe(errno) => *errno,
         LaunchError::Nul { .. } => Errno::EINVAL,
     };

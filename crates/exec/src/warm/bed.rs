@@ -9,8 +9,9 @@ use callgate_tracee::Tracer;
 
 use super::channel;
 use super::generation::{Generation, failure};
+use super::nest::Nest;
 use super::place::{Anchor, Place, directory};
-use super::seat::{Numbers, alone, check, last_capability, part, perform, steps};
+use super::seat::{Numbers, alone, check, part, perform, steps};
 use crate::attend::{first_to_go, tracing};
 use crate::cgroup::{Absent, Cgroup, Readings};
 use crate::files::Files;
@@ -22,7 +23,6 @@ use crate::outcome::SetUpFailure;
 use crate::run::{Run, cgroup_layer, landlock_layer, system};
 use crate::setup::{Ground, Ready, SetUp, Streams};
 use crate::supervise::{Seen, Watch, WatchError};
-use crate::tier::Tier;
 use crate::verdict::judge;
 
 /// A bed with its fork. Dropping it ends both.
@@ -48,9 +48,37 @@ pub(super) struct Over {
     pub(super) no_cgroup: Option<Absent>,
 }
 
+/// The set-up of a bed.
+pub(super) fn ready(
+    run: &Run,
+    root: &Prepared,
+    standing: Option<Standing>,
+    landlock: Option<&Layer>,
+    cgroup: Option<&Cgroup>,
+) -> Ready {
+    let set_up = SetUp {
+        tier: root.tier,
+        ground: &root.ground,
+        standing,
+        identity: root.identity,
+        limits: &run.limits,
+        network: run.network,
+        lock: run.lock,
+        code: None,
+        sign: None,
+        filtering: Filtering::Enforced,
+        streams: &Streams::default(),
+        files: &Files::default(),
+        landlock,
+        cgroup,
+        tasks: None,
+    };
+    set_up.ready()
+}
+
 /// The template's root, to be copied; not if something stands in its scratch directories, of which a bed has its
 /// own.
-fn standing(root: &Prepared, generation: &Generation) -> Option<Standing> {
+pub(super) fn standing(root: &Prepared, generation: &Generation) -> Option<Standing> {
     let process = generation.pidfd()?;
     if let Ground::Planned(plan) = &root.ground {
         let scratch = plan.iter().filter(|(_, entry)| matches!(entry, Entry::Tmp));
@@ -72,48 +100,31 @@ impl<'a> Bed<'a> {
         run: &'a Run,
         root: &Prepared,
         generation: &Generation,
+        nest: &mut Nest,
         on_command: &'a mut dyn FnMut(i32) -> Result<(), WatchError>,
     ) -> Result<Self, SetUpFailure> {
         let landlock = landlock_layer(run)?;
-        let (cgroup, no_cgroup) = cgroup_layer(root.identity.uid, run)?;
-        let set_up = SetUp {
-            tier: root.tier,
-            ground: &root.ground,
-            standing: standing(root, generation),
-            identity: root.identity,
-            limits: &run.limits,
-            network: run.network,
-            lock: run.lock,
-            code: None,
-            sign: None,
-            filtering: Filtering::Enforced,
-            streams: &Streams::default(),
-            files: &Files::default(),
-            landlock: landlock.as_ref(),
-            cgroup: cgroup.as_ref(),
-            tasks: None,
-        };
+        let (mut cgroup, no_cgroup) = cgroup_layer(run, nest.cgroup(root.identity.uid, &run.limits))?;
         let Ready {
-            init: plan,
-            steps: own,
-            layers,
-        } = set_up.ready();
+            steps: own, layers, ..
+        } = nest.ready(run, root, landlock.as_ref(), cgroup.as_ref());
         let (filled, own) = part(own);
-        let place = match (root.tier, directory(root)) {
-            (Tier::Container, Some(dir)) => {
+        let place = match directory(root) {
+            Some(dir) => {
                 // Whatever a run left that could not be removed then.
                 empty_scratch(dir).map_err(system("emptying the scratch directory"))?;
-                if let Some(layer) = &landlock {
-                    layer.fill(dir, &filled).map_err(|(at, error)| {
-                        failure(format!("landlock_add_rule: {}: {error}", at.display()), None)
-                    })?;
-                }
                 Place::beside(dir)?
             }
-            _ => Place::inside(plan, filled, root)?,
+            None => Place::inside(nest.nursery()?, root.tier)?,
         };
+        if let Some(layer) = &landlock {
+            let inside = place.root().map_err(system("opening the root"))?;
+            layer.fill(inside.as_fd(), &filled).map_err(|(at, error)| {
+                failure(format!("landlock_add_rule: {}: {error}", at.display()), None)
+            })?;
+        }
         let (seat, theirs) = channel::pair().map_err(system("socketpair"))?;
-        let doors = match &cgroup {
+        let doors = match &mut cgroup {
             Some(cgroup) => cgroup
                 .doors()
                 .map_err(|absent| failure(format!("cgroup: {absent}"), None))?,
@@ -142,22 +153,18 @@ impl<'a> Bed<'a> {
             },
         };
         let mut joins = Vec::new();
-        for (_, path) in &doors {
-            joins.push(Step::JoinCgroup {
-                tasks: next()?,
-                path: path.clone(),
-            });
+        for (_, path) in doors {
+            joins.push(Step::JoinCgroup { tasks: next()?, path });
         }
         let own = steps(joins, place.way(), &own, &known);
         let (anchor, init, mut tracer) = place.attach(fork, generation)?;
-        let last = last_capability().map_err(system("cap_last_cap"))?;
         let watch = Watch::over_guest(init, fork, &run.filter, on_command);
         let mut watch = watch.guarded(generation.guard);
         channel::send(&seat, b'!', &[]).map_err(system("a word to a fork"))?;
         let seated = watch
             .seat(&mut tracer, &mut |tracee| {
                 alone(fork)?;
-                perform(tracee, &own, last)
+                perform(tracee, &own, nest.last_capability)
             })
             .map_err(|error| tracing(&error))?;
         let mut bed = Self {

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use callgate_launch::{Init, Launch, Step};
+use callgate_launch::Nursery;
 use callgate_python::template;
 use callgate_tracee::{Options, Stopper, Tracer};
 use nix::errno::Errno;
@@ -20,9 +20,10 @@ use super::seat::Way;
 use crate::attend::tracing;
 use crate::ground::Prepared;
 use crate::outcome::SetUpFailure;
-use crate::run::{launch_failed, system};
+use crate::run::system;
 use crate::setup::{Ground, explain, namespaces};
 use crate::sys;
+use crate::tier::Tier;
 
 /// A place for one fork.
 pub(super) enum Place {
@@ -72,22 +73,13 @@ impl Drop for Anchor {
 }
 
 impl Place {
-    /// Namespaces of an init that does these steps.
-    pub(super) fn inside(mut plan: Init, filled: Vec<Step>, root: &Prepared) -> Result<Self, SetUpFailure> {
-        plan.steps.insert(0, Step::DieWithParent);
-        plan.steps.extend(filled);
-        // It needs no privilege any more; and who enters its namespaces must have all that it has (setns(2),
-        // which asks for PTRACE_MODE_READ).
-        plan.steps.push(Step::NoCapabilities);
-        let mut process = Launch::resident(plan).start().map_err(launch_failed)?;
+    /// Namespaces of an init of the nursery's.
+    pub(super) fn inside(nursery: &mut Nursery, tier: Tier) -> Result<Self, SetUpFailure> {
+        let born = nursery.bear().map_err(system("an init's start"))?;
         let init = Anchor {
-            pid: process.pid(),
+            pid: born.map_err(|failed| explain(&failed))?,
             over: false,
         };
-        process.go().map_err(system("an init's start"))?;
-        if let Some(failed) = process.ready().map_err(system("an init's start"))? {
-            return Err(explain(&failed));
-        }
         let tracer = Tracer::seize(init.pid(), Options::SUPERVISE).map_err(|error| tracing(&error))?;
         let handle = Stopper::new(init.pid());
         Ok(Self::Inside {
@@ -95,7 +87,7 @@ impl Place {
             handle: handle.map_err(|errno| failure(format!("pidfd_open: {errno}"), None))?,
             tracer,
             // That of processes it is forked into.
-            namespaces: namespaces(root.tier)
+            namespaces: namespaces(tier)
                 .into_iter()
                 .map(|(flag, _)| flag)
                 .filter(|flag| *flag != libc::CLONE_NEWPID as u64)
@@ -125,6 +117,20 @@ impl Place {
                 Ok((template::INTO, pidfd))
             }
             Self::Beside { directory } => Ok((template::HERE, directory.as_fd())),
+        }
+    }
+
+    /// Its root, as seen from outside.
+    pub(super) fn root(&self) -> io::Result<OwnedFd> {
+        match self {
+            Self::Inside { init, .. } => {
+                let options = File::options()
+                    .read(true)
+                    .custom_flags(libc::O_PATH | libc::O_DIRECTORY)
+                    .to_owned();
+                Ok(options.open(format!("/proc/{}/root", init.pid()))?.into())
+            }
+            Self::Beside { directory } => directory.try_clone(),
         }
     }
 

@@ -49,10 +49,15 @@ pub(super) fn steps(joins: Vec<Step>, into: Way, own: &[Step], numbers: &Numbers
     }
     all.extend(joins);
     if let Way::Namespaces(namespaces) = into {
-        all.push(Step::Enter {
-            process: numbers.into,
-            namespaces,
-        });
+        let of_cgroups = libc::CLONE_NEWCGROUP as u64;
+        all.extend([
+            Step::Enter {
+                process: numbers.into,
+                namespaces: namespaces & !of_cgroups,
+            },
+            // Its own, as the root of the view is the run's cgroup, which it has just joined.
+            Step::Unshare(of_cgroups),
+        ]);
     }
     all.extend(own.iter().filter_map(|step| match (step, numbers.ruleset) {
         // Its parent is the template, which is not what ends a run.

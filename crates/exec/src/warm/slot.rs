@@ -10,12 +10,13 @@ use callgate_tracee::Stopper;
 
 use super::bed::Bed;
 use super::generation::{Generation, failure};
+use super::nest::Nest;
 use super::template::{Next, Order, Shared, Told};
 use crate::attend::{Attended, keep_time};
 use crate::cgroup::Cgroup;
 use crate::ground::{Prepared, tidy};
 use crate::outcome::{Outcome, SetUpFailure};
-use crate::run::{Course, streams, system};
+use crate::run::{Course, Run, streams, system};
 use crate::tier::Tier;
 
 /// How often a job is given another bed when its own was lost before it began, besides all that may have been
@@ -27,20 +28,18 @@ const SOON: Duration = Duration::from_millis(20);
 
 /// Serves until the template is closed.
 pub(super) fn serve(shared: &Arc<Shared>, first: bool) {
-    // The root of a template, and ours for its forks.
-    let mut own: Option<[Arc<Prepared>; 2]> = None;
+    let mut own: Option<Own> = None;
     let mut failed = 0;
     while !shared.is_closed() {
         let served = shared.generation().and_then(|generation| {
-            let of = &generation.root;
-            let root = match &own {
-                Some([known, root]) if Arc::ptr_eq(known, of) => Arc::clone(root),
-                // The uid of the template is that of its first bed where it is not what it runs under.
-                _ if first && of.tier == Tier::Full => Arc::clone(of),
-                _ => Arc::new(of.another()?),
+            let mut mine = match own.take() {
+                Some(mine) if Arc::ptr_eq(&mine.generation, &generation) => mine,
+                before => Own::of(shared, generation, before, first)?,
             };
-            own = Some([Arc::clone(of), Arc::clone(&root)]);
-            turn(shared, &root, &generation)
+            // What it has is kept unless something went wrong.
+            let served = turn(shared, &mut mine)?;
+            own = Some(mine);
+            Ok(served)
         });
         match served {
             Ok(Served::Done) => failed = 0,
@@ -63,6 +62,40 @@ pub(super) fn serve(shared: &Arc<Shared>, first: bool) {
     }
 }
 
+/// What a thread has for its beds.
+struct Own {
+    generation: Arc<Generation>,
+    root: Arc<Prepared>,
+    /// A run before its job.
+    run: Run,
+    nest: Nest,
+}
+
+impl Own {
+    fn of(
+        shared: &Shared,
+        generation: Arc<Generation>,
+        before: Option<Self>,
+        first: bool,
+    ) -> Result<Self, SetUpFailure> {
+        let of = &generation.root;
+        let root = match before {
+            Some(before) if Arc::ptr_eq(&before.generation.root, of) => before.root,
+            // The uid of the template is that of its first bed where it is not what it runs under.
+            _ if first && of.tier == Tier::Full => Arc::clone(of),
+            _ => Arc::new(of.another()?),
+        };
+        let run = shared.spec.run(None);
+        let nest = Nest::new(&run, &root, &generation)?;
+        Ok(Self {
+            generation,
+            root,
+            run,
+            nest,
+        })
+    }
+}
+
 enum Served {
     Done,
     /// The bed's processes ended before the job began.
@@ -70,10 +103,15 @@ enum Served {
 }
 
 /// One bed, from its making to its end.
-fn turn(shared: &Shared, root: &Prepared, generation: &Arc<Generation>) -> Result<Served, SetUpFailure> {
-    let run = shared.spec.run(None);
+fn turn(shared: &Shared, own: &mut Own) -> Result<Served, SetUpFailure> {
+    let Own {
+        generation,
+        root,
+        run,
+        nest,
+    } = own;
     let mut nothing = |_| Ok(());
-    let bed = Bed::make(&run, root, generation, &mut nothing)?;
+    let bed = Bed::make(run, root, generation, nest, &mut nothing)?;
     let order = match shared.next(generation) {
         Next::Order(order) => order,
         Next::Stale | Next::Closed => return Ok(Served::Done),

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[cfg(test)]
+mod afterwards;
 mod alike;
 #[cfg(test)]
 mod apart;

@@ -1,0 +1,74 @@
+//! What the beds of one thread have in common, one after another: where their cgroups are made, and what makes their
+//! inits.
+
+use callgate_launch::{Init, Nursery, Step};
+
+use super::bed::{ready, standing};
+use super::generation::Generation;
+use super::seat::last_capability;
+use crate::cgroup::{Absent, Cgroup, Site};
+use crate::ground::Prepared;
+use crate::landlock::Layer;
+use crate::limits::Limits;
+use crate::mounted::Standing;
+use crate::outcome::SetUpFailure;
+use crate::run::{Run, launch_failed, system};
+use crate::setup::Ready;
+
+/// The part of a bed that is made once for a template.
+pub(super) struct Nest {
+    site: Result<Site, Absent>,
+    standing: Option<Standing>,
+    /// The kernel's last one.
+    pub(super) last_capability: u64,
+    /// What its inits do.
+    init: Init,
+    /// Made when it is needed: it can end.
+    nursery: Option<Nursery>,
+}
+
+impl Nest {
+    /// For the beds with this root, of this template.
+    pub(super) fn new(run: &Run, root: &Prepared, generation: &Generation) -> Result<Self, SetUpFailure> {
+        let standing = standing(root, generation);
+        let mut init = ready(run, root, standing, None, None).init;
+        // It is not in the run's cgroup. Who comes to it is, and has that for the root of its view.
+        init.steps
+            .retain(|step| !matches!(step, Step::Unshare(flags) if *flags == libc::CLONE_NEWCGROUP as u64));
+        init.steps.insert(0, Step::DieWithParent);
+        // It needs no privilege any more; and who enters its namespaces must have all that it has (setns(2),
+        // which asks for PTRACE_MODE_READ).
+        init.steps.push(Step::NoCapabilities);
+        Ok(Self {
+            site: Site::find(),
+            standing,
+            last_capability: last_capability().map_err(system("cap_last_cap"))?,
+            init,
+            nursery: None,
+        })
+    }
+
+    /// The set-up of a bed's fork.
+    pub(super) fn ready(
+        &self,
+        run: &Run,
+        root: &Prepared,
+        landlock: Option<&Layer>,
+        cgroup: Option<&Cgroup>,
+    ) -> Ready {
+        ready(run, root, self.standing, landlock, cgroup)
+    }
+
+    /// A cgroup for a run, in which there is nobody but the run.
+    pub(super) fn cgroup(&self, uid: u32, limits: &Limits) -> Result<Cgroup, Absent> {
+        self.site.as_ref().map_err(Clone::clone)?.make(uid, limits, 0)
+    }
+
+    /// What makes the inits.
+    pub(super) fn nursery(&mut self) -> Result<&mut Nursery, SetUpFailure> {
+        match &mut self.nursery {
+            Some(nursery) => Ok(nursery),
+            none => Ok(none.insert(Nursery::start(self.init.clone()).map_err(launch_failed)?)),
+        }
+    }
+}

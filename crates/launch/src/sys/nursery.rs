@@ -1,0 +1,148 @@
+//! The process that makes residents: it shares its memory with them, so that making one copies nothing.
+
+use std::ffi::{c_int, c_void};
+use std::os::fd::RawFd;
+use std::ptr;
+
+use super::steps::close_except;
+use super::{errno, exit, report, restore_signals, run_all};
+use crate::launch::Init;
+use crate::report::Record;
+use crate::step::Step;
+
+/// Room for a resident's steps, the largest of which puts a whole filter on the stack.
+const STACK: usize = 256 << 10;
+
+/// Everything that the nursery needs, made before the clone.
+pub(crate) struct Nursing<'a> {
+    init: &'a Init,
+    /// The descriptors that are kept, besides the socket.
+    keep: Vec<RawFd>,
+    /// By which it is asked, and answers.
+    socket: RawFd,
+    /// The supervisor's end of it, which is not for us.
+    close: RawFd,
+    /// The residents' stack: there is one at a time. Aligned as the calling convention wants it (16 bytes).
+    stack: Vec<u128>,
+}
+
+impl<'a> Nursing<'a> {
+    pub(crate) fn new(init: &'a Init, socket: RawFd, close: RawFd) -> Self {
+        let named = init.steps.iter().flat_map(Step::descriptors);
+        Self {
+            init,
+            keep: [0, 1, 2].into_iter().chain(named).collect(),
+            socket,
+            close,
+            stack: vec![0; STACK / size_of::<u128>()],
+        }
+    }
+}
+
+/// What a resident is given.
+struct Birth<'a> {
+    init: &'a Init,
+    socket: RawFd,
+    /// Its number as its parent sees it, written by the kernel before its first instruction.
+    pid: c_int,
+}
+
+/// Clones the calling thread's process into a nursery, which ends with that thread.
+pub(crate) fn nurse(nursing: &mut Nursing<'_>) -> nix::Result<i32> {
+    // SAFETY: as in `start`: a fork, whose child calls nothing but raw system calls on memory made before.
+    match unsafe { libc::syscall(libc::SYS_clone, libc::c_long::from(libc::SIGCHLD), 0, 0, 0, 0) } {
+        -1 => Err(nix::Error::last()),
+        0 => serve(nursing),
+        pid => Ok(pid as i32),
+    }
+}
+
+/// The nursery itself.
+fn serve(nursing: &mut Nursing<'_>) -> ! {
+    restore_signals();
+    let socket = nursing.socket;
+    // SAFETY: plain numbers, and a descriptor that is open in this copy of the table. Undumpable, as its supervisor
+    // may be, nobody could trace or enter what it makes (prctl(2)).
+    let dies = unsafe {
+        libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0);
+        libc::close(nursing.close);
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0)
+    };
+    let network = nursing.init.namespaces & libc::CLONE_NEWNET as u64;
+    let mut trouble = (dies != 0).then(|| Record::failed(Record::FORK, 0, errno()));
+    if let Err(errno) = close_except(&nursing.keep, &[socket]) {
+        trouble.get_or_insert(Record::failed(Record::CLOSE, 0, errno));
+    }
+    // SAFETY: plain numbers.
+    if network != 0 && unsafe { libc::unshare(network as c_int) } != 0 {
+        trouble.get_or_insert(Record::failed(Record::UNSHARE, 0, errno()));
+    }
+    let mut birth = Birth {
+        init: nursing.init,
+        socket,
+        pid: 0,
+    };
+    loop {
+        let mut word = 0u8;
+        // SAFETY: one byte is read into a local.
+        let read = unsafe { libc::read(socket, (&raw mut word).cast(), 1) };
+        match read {
+            1 => {}
+            -1 if errno() == libc::EINTR => continue,
+            _ => exit(), // the supervisor has gone, or wants no more
+        }
+        // The last one is only waited for now, so that its number was nobody else's.
+        // SAFETY: no status is asked for.
+        while unsafe { libc::waitpid(-1, ptr::null_mut(), libc::__WALL | libc::WNOHANG) } > 0 {}
+        if let Some(trouble) = trouble {
+            report(socket, trouble);
+            exit();
+        }
+        let namespaces = birth.init.namespaces & !network;
+        if let Err(errno) = clone_resident(&mut birth, &mut nursing.stack, namespaces) {
+            report(socket, Record::failed(Record::FORK, 0, errno));
+        }
+    }
+}
+
+/// Makes a resident.
+fn clone_resident(birth: &mut Birth<'_>, stack: &mut [u128], namespaces: u64) -> Result<(), i32> {
+    let flags = namespaces as c_int | libc::CLONE_VM | libc::CLONE_PARENT_SETTID | libc::SIGCHLD;
+    let number = &raw mut birth.pid;
+    let birth: *mut Birth<'_> = birth;
+    // SAFETY: the stack is ours, large enough and used by nobody else: the resident before has ended. What is
+    // pointed to outlives the resident, which ends with this process. The two share memory; this one does nothing
+    // but wait for a word while the other makes its calls, so that they don't meet in errno.
+    let pid = unsafe {
+        let top = stack.as_mut_ptr().add(stack.len());
+        libc::clone(
+            resident,
+            top.cast::<c_void>(),
+            flags,
+            birth.cast::<c_void>(),
+            number,
+        )
+    };
+    if pid == -1 { Err(errno()) } else { Ok(()) }
+}
+
+/// A resident: its steps, the word that it is ready, and then nothing until it is killed.
+extern "C" fn resident(birth: *mut c_void) -> c_int {
+    // SAFETY: it is the Birth that `clone_resident` passed, which lives as long as the nursery, and so as long as this.
+    let birth = unsafe { &*birth.cast::<Birth<'_>>() };
+    // SAFETY: SIG_IGN is always valid; the kernel then reaps whatever this process inherits (wait(2)). As subreaper it
+    // gets what others abandon; pause takes nothing.
+    unsafe {
+        if libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0 {
+            report(birth.socket, Record::failed(Record::SUBREAPER, 0, errno()));
+            exit();
+        }
+        run_all(birth.socket, &birth.init.steps, Record::INIT_STEP);
+        libc::signal(libc::SIGCHLD, libc::SIG_IGN);
+        report(birth.socket, Record::failed(Record::READY, birth.pid as usize, 0));
+        libc::close(birth.socket);
+        loop {
+            libc::pause();
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! A nursery and its residents, in the kernel.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // helpers of tests
+
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, Instant};
+
+use callgate_launch::{Init, Nursery, Step};
+use callgate_testing::{available, root};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+const NAMESPACES: u64 =
+    (libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWNET) as u64;
+
+fn init(steps: Vec<Step>) -> Init {
+    let steps = [vec![Step::DieWithParent], steps].concat();
+    Init {
+        namespaces: NAMESPACES,
+        steps,
+        ..Init::default()
+    }
+}
+
+/// A namespace of a process. Held open, its number is nobody else's.
+fn namespace(pid: Pid, kind: &str) -> File {
+    File::open(format!("/proc/{pid}/ns/{kind}")).unwrap()
+}
+
+fn number(file: &File) -> u64 {
+    file.metadata().unwrap().ino()
+}
+
+/// Neither there nor a zombie's.
+fn has_ended(pid: Pid) -> bool {
+    match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(stat) => stat.rsplit(')').next().unwrap().trim_start().starts_with('Z'),
+        Err(_) => true,
+    }
+}
+
+fn soon(what: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !what() {
+        assert!(begun.elapsed() < Duration::from_secs(10));
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn residents_follow_one_another_in_namespaces_of_their_own_but_for_the_network() {
+    if !available("root", root()) {
+        return;
+    }
+    let mut nursery = Nursery::start(init(vec![Step::Hostname(c"resident".into())])).unwrap();
+    let mut before: Vec<Vec<File>> = Vec::new();
+    let kinds = ["pid", "ipc", "uts", "net"];
+    let own: Vec<u64> = kinds.map(|kind| number(&namespace(Pid::this(), kind))).into();
+    for _ in 0..3 {
+        let pid = nursery.bear().unwrap().unwrap();
+        let all: Vec<File> = kinds.map(|kind| namespace(pid, kind)).into();
+        for (at, kind) in kinds.iter().enumerate() {
+            assert_ne!(number(&all[at]), own[at], "{kind} is not ours");
+            for other in &before {
+                let same = number(&all[at]) == number(&other[at]);
+                assert_eq!(same, *kind == "net", "{kind}");
+            }
+        }
+        before.push(all);
+        assert!(!has_ended(pid));
+        kill(pid, Signal::SIGKILL).unwrap();
+        soon(|| has_ended(pid));
+        // Until the next is asked for, nobody else can have its number.
+        assert!(std::fs::exists(format!("/proc/{pid}")).unwrap());
+    }
+}
+
+#[test]
+fn a_step_that_fails_is_told_and_the_next_resident_is_tried_anew() {
+    if !available("root", root()) {
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    let inside = place.path().join("inside");
+    let path = std::ffi::CString::new(inside.to_str().unwrap()).unwrap();
+    let mut nursery = Nursery::start(init(vec![Step::Chdir(path)])).unwrap();
+    let failure = nursery.bear().unwrap().unwrap_err();
+    assert_eq!((failure.step, failure.errno), ("chdir", libc::ENOENT));
+    assert_eq!(failure.subject.as_deref(), inside.to_str());
+    std::fs::create_dir(&inside).unwrap();
+    let pid = nursery.bear().unwrap().unwrap();
+    assert_eq!(std::fs::read_link(format!("/proc/{pid}/cwd")).unwrap(), inside);
+}
+
+#[test]
+fn with_the_nursery_its_resident_ends_and_one_that_was_killed_says_so() {
+    if !available("root", root()) {
+        return;
+    }
+    let mut nursery = Nursery::start(init(Vec::new())).unwrap();
+    let resident = nursery.bear().unwrap().unwrap();
+    drop(nursery);
+    soon(|| has_ended(resident));
+
+    let mut nursery = Nursery::start(init(Vec::new())).unwrap();
+    let resident = nursery.bear().unwrap().unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{resident}/status")).unwrap();
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+    kill(
+        Pid::from_raw(parent.unwrap().trim().parse().unwrap()),
+        Signal::SIGKILL,
+    )
+    .unwrap();
+    soon(|| has_ended(resident));
+    assert!(nursery.bear().is_err());
+}
+
+#[test]
+fn a_nursery_can_be_made_beside_threads_that_wait_for_their_own_children_only() {
+    if !available("root", root()) {
+        return;
+    }
+    // A tracer waits until it has no child left: it would wait for a nursery for ever.
+    let _nursery = Nursery::start(init(Vec::new())).unwrap();
+    let flags = nix::sys::wait::WaitPidFlag::__WALL | nix::sys::wait::WaitPidFlag::__WNOTHREAD;
+    assert_eq!(
+        nix::sys::wait::waitpid(None, Some(flags)),
+        Err(nix::errno::Errno::ECHILD)
+    );
+}
