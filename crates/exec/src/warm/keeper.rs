@@ -111,6 +111,10 @@ impl Keeper {
         if tracee.tid() != template {
             self.others.insert(tracee.tid());
         }
+        // Who was born may show itself only after its parent has come to the next marker.
+        if matches!(tracee.reason(), Reason::Fork | Reason::Vfork | Reason::Clone) {
+            self.others.insert(tracee.event_message()? as i32);
+        }
         if self.refused(&tracee)? {
             return tracee.resume(Resume::Freely).map(Ok);
         }
