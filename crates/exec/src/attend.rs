@@ -1,7 +1,7 @@
 //! Attends a run from its first process to its end: attaches, gives the word, keeps the limits of time.
 
 use std::io;
-use std::sync::mpsc;
+use std::sync::{OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,7 @@ use crate::setup::explain;
 use crate::supervise::{Seen, Watch, WatchError};
 use crate::tier::Tier;
 use crate::timings::{Moments, Stage};
+use crate::workers;
 
 /// What is known of a run when it is over.
 #[derive(Debug, Default)]
@@ -74,6 +75,12 @@ impl Watchdog {
     }
 }
 
+/// How many CPUs there are for us. Asked once: the answer takes reading several files.
+fn cpus() -> u32 {
+    static CPUS: OnceLock<u32> = OnceLock::new();
+    *CPUS.get_or_init(|| thread::available_parallelism().map_or(1, |n| n.get() as u32))
+}
+
 /// Keeps a run's limits of time, from now on and until what is returned goes. `None` if there are none.
 pub(crate) fn keep_time(
     run: &Run,
@@ -89,9 +96,9 @@ pub(crate) fn keep_time(
         process: process.clone(),
         deadline: run.timeout.and_then(|limit| Instant::now().checked_add(limit)),
         cpu,
-        cpus: thread::available_parallelism().map_or(1, |n| n.get() as u32),
+        cpus: cpus(),
     };
-    thread::Builder::new().spawn(move || watchdog.watch(&ended))?;
+    workers::spawn(move || watchdog.watch(&ended))?;
     Ok(Some(done))
 }
 

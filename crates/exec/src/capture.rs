@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::thread::JoinHandle;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -11,10 +10,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::pipe2;
 
 use crate::run::{Listener, Stream};
+use crate::workers::{self, Task};
 
 /// One output stream of the code.
 pub(crate) struct Capture {
-    reader: JoinHandle<Drained>,
+    reader: Task<Drained>,
     /// Closed when the run is over.
     running: OwnedFd,
 }
@@ -69,7 +69,7 @@ impl Capture {
             limit,
             sink,
         };
-        let reader = std::thread::Builder::new().spawn(move || drain.run())?;
+        let reader = workers::spawn(move || drain.run())?;
         Ok(Self { reader, running })
     }
 

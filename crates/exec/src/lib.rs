@@ -72,6 +72,7 @@ mod uid;
 mod verdict;
 mod violation;
 mod warm;
+pub mod workers;
 
 pub use facilities::{Facility, survey};
 pub use files::{FileError, Files};

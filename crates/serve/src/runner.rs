@@ -69,7 +69,7 @@ impl Runner {
             // Nobody may be waiting for it any more.
             let _ = tell.send(done);
         };
-        if let Err(error) = std::thread::Builder::new().name("run".to_owned()).spawn(work) {
+        if let Err(error) = callgate_exec::workers::spawn(work) {
             error!(%error, "no thread for a run");
             return Err(NotRun::NoThread);
         }
