@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use callgate_abi::Site;
-use callgate_python::stacks::{Opening, StackError, Stacks};
+use callgate_python::stacks::{Glance, Opening, StackError, Stacks};
 
 /// How often we try to find the interpreter of one process: while it starts it can't be read yet, and we
 /// only ask where something is new.
@@ -35,6 +35,19 @@ impl Interpreters {
     /// The stack of a stopped thread, innermost frame first. `None` if it runs no Python, or can't be read
     /// now: a frame that is being built can't, and whatever is new next will try again.
     pub(crate) fn frames(&mut self, pid: i32, tid: i32) -> Option<Vec<Site>> {
+        self.read(pid, |stacks| stacks.frames(tid))
+    }
+
+    /// The same, and only what is seen of it at a glance.
+    pub(crate) fn glance(&mut self, pid: i32, tid: i32) -> Option<Glance> {
+        self.read(pid, |stacks| stacks.glance(tid))
+    }
+
+    fn read<T>(
+        &mut self,
+        pid: i32,
+        read: impl FnOnce(&mut Stacks) -> Result<Option<T>, StackError>,
+    ) -> Option<T> {
         let process = self.process(pid);
         if process.stacks.is_none() {
             if process.failures >= TRIES {
@@ -53,11 +66,11 @@ impl Interpreters {
                 }
             }
         }
-        match process.stacks.as_mut()?.frames(tid) {
-            Ok(frames) => {
+        match read(process.stacks.as_mut()?) {
+            Ok(seen) => {
                 process.read = true;
-                self.read_any |= frames.is_some();
-                frames
+                self.read_any |= seen.is_some();
+                seen
             }
             Err(error) => {
                 process.last_error = Some(error.to_string());

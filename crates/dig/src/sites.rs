@@ -76,12 +76,15 @@ impl Sites {
         };
         let startup = script.is_some() && phase == Phase::Startup;
         if !startup && (script == Some(pid) || is_python(pid)) {
-            if let Some(frames) = self.interpreters.frames(pid, tid) {
-                self.at_work |= frames.last().is_some_and(is_program);
-                sight.site = site(&frames).cloned();
-                if self.stacks {
+            if self.stacks {
+                if let Some(frames) = self.interpreters.frames(pid, tid) {
+                    self.at_work |= frames.last().is_some_and(|frame| is_program(&frame.file));
+                    sight.site = site(&frames).cloned();
                     (sight.stack, sight.stack_omitted) = bounded(frames, script.is_some());
                 }
+            } else if let Some(glance) = self.interpreters.glance(pid, tid) {
+                self.at_work |= glance.outermost.as_deref().is_some_and(is_program);
+                sight.site = glance.site;
             }
         }
         sight
@@ -131,10 +134,10 @@ impl Sites {
     }
 }
 
-/// Whether the outermost frame of a stack is a program's. While the interpreter starts it is one of its own frozen
+/// Whether the outermost frame of a stack is a program's, by its file. While the interpreter starts it is one of its own frozen
 /// modules: `getpath`, and the import system, by which everything else is loaded then.
-fn is_program(outermost: &Site) -> bool {
-    !outermost.file.starts_with("<frozen ")
+fn is_program(outermost: &str) -> bool {
+    !outermost.starts_with("<frozen ")
 }
 
 /// The frames that are kept, and how many are not.

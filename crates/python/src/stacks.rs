@@ -1,29 +1,40 @@
-//! The Python stacks of another process, read from its memory by py-spy.
+//! The Python stacks of another process, read from its memory.
+//!
+//! py-spy finds the interpreter in it. The frames are read here: whole pages at a time, of the one thread that is
+//! asked about, and no further than the frame that is wanted. py-spy reads all of all threads word by word, which
+//! took more time than all else that a recorder does where something is new.
 //!
 //! Nothing is attached and nothing is stopped: the process has to hold still by other means, usually
 //! because its supervisor has the thread in a ptrace stop. Only the thread that is asked about must be
 //! stopped; while others run, their stacks may be torn, and the read is repeated a few times.
 //!
-//! What lies in that memory may be made to mislead. So each read runs on a thread of its own, with a
-//! deadline: a panic or an endless loop in the reader becomes a [`StackError`]. A site is what the
-//! process says about itself; it explains, and decides nothing.
+//! What lies in that memory may be made to mislead. So the search runs on a thread of its own, with a
+//! deadline: a panic or an endless loop becomes a [`StackError`]. So do the reads, as a page may never come
+//! (userfaultfd(2)), except for [who traces](Opening) the process and waits for its pages anyway. A site is
+//! what the process says about itself; it explains, and decides nothing.
 
 mod awaited;
 mod binaries;
+mod layout;
+mod lines;
+mod pages;
 mod process;
 mod reader;
 mod symbols;
 mod threads;
 mod version;
+mod walk;
 
 use std::error::Error;
 use std::io;
 
 use callgate_abi::Site;
-use py_spy::{PythonSpy, StackTrace};
+use nix::errno::Errno;
 
 use self::awaited::Awaited;
+use self::process::Python;
 use self::reader::Reader;
+use self::walk::{Thread, Walk};
 
 type Cause = Box<dyn Error + Send + Sync>;
 
@@ -41,8 +52,18 @@ pub struct Stacks {
     nested: bool,
     /// Where its interpreter is told: not there any more once it has ended.
     awaited: Option<Awaited>,
-    /// `None` after a read that never came back.
-    spy: Option<Box<PythonSpy>>,
+    python: Python,
+    /// A read never came back.
+    given_up: bool,
+}
+
+/// What is seen of a stack at a glance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Glance {
+    /// Its [`site`].
+    pub site: Option<Site>,
+    /// The file of its outermost frame.
+    pub outermost: Option<String>,
 }
 
 /// Why stacks could not be read.
@@ -108,7 +129,7 @@ impl Stacks {
     /// # Errors
     /// [`StackError`]; before the interpreter has set itself up, [`StackError::NotYet`] or [`StackError::Open`].
     pub fn open(pid: i32) -> Result<Self, StackError> {
-        Opening::new(pid).open()
+        Opening::new(pid).open_by(Reader::direct(pid))
     }
 
     /// The uid and gid that the reading threads take, if they have to: direct reading was refused.
@@ -131,49 +152,63 @@ impl Stacks {
     /// # Errors
     /// [`StackError`]. After [`StackError::GivenUp`] further reads fail too.
     pub fn frames(&mut self, tid: i32) -> Result<Option<Vec<Site>>, StackError> {
-        let pid = self.pid;
+        self.read(tid, |walk, thread| walk.frames(thread))
+    }
+
+    /// As [`Stacks::frames`], of which only the site and the outermost frame's file are read.
+    ///
+    /// # Errors
+    /// As [`Stacks::frames`].
+    pub fn glance(&mut self, tid: i32) -> Result<Option<Glance>, StackError> {
+        self.read(tid, |walk, thread| {
+            let (site, outermost) = walk.glance(thread, is_of_somebody)?;
+            Ok(Glance { site, outermost })
+        })
+    }
+
+    fn read<T: Send + 'static>(
+        &mut self,
+        tid: i32,
+        read: impl Fn(&mut Walk, Thread) -> Result<T, Errno> + Send + 'static,
+    ) -> Result<Option<T>, StackError> {
+        let (pid, nested, python) = (self.pid, self.nested, self.python);
         if self.awaited.is_some_and(|awaited| awaited.is_missing(pid)) {
             return Ok(None);
         }
-        let mut spy = self.spy.take().ok_or(StackError::GivenUp {
-            pid,
-            what: "was given up before",
-        })?;
-        let nested = self.nested;
-        let (spy, result) = self.reader.run(move || {
-            let result = stack(&mut spy, pid, tid, nested);
-            (spy, result)
-        })?;
-        self.spy = Some(spy);
-        let trace =
-            result.map_err(|cause| failed(pid, cause, |pid, source| StackError::Read { pid, source }))?;
-        Ok(trace.map(|trace| trace.frames.into_iter().map(to_site).collect()))
-    }
-}
-
-/// The stack of one thread.
-fn stack(spy: &mut PythonSpy, pid: i32, tid: i32, nested: bool) -> Result<Option<StackTrace>, Cause> {
-    if let Some(trace) = threads::holder(spy, pid, tid, nested) {
-        return Ok(Some(trace));
-    }
-    let mut result = traces(spy);
-    for _ in 1..ATTEMPTS {
-        if result.is_ok() {
-            break;
+        if self.given_up {
+            return Err(StackError::GivenUp {
+                pid,
+                what: "was given up before",
+            });
         }
-        result = traces(spy);
+        let once = move || -> Result<Option<T>, Errno> {
+            let mut walk = Walk::new(pid, python.layout);
+            let threads = walk.threads(python.interpreter)?;
+            match threads::of(pid, tid, nested, &threads) {
+                Some(thread) => read(&mut walk, thread).map(Some),
+                None => Ok(None),
+            }
+        };
+        let result = self.reader.run_short(move || {
+            let mut result = once();
+            for _ in 1..ATTEMPTS {
+                if result.is_ok() {
+                    break;
+                }
+                result = once();
+            }
+            result
+        });
+        self.given_up = matches!(result, Err(StackError::GivenUp { .. }));
+        result?.map_err(|errno| {
+            let cause = io::Error::from(errno).into();
+            failed(pid, cause, |pid, source| StackError::Read { pid, source })
+        })
     }
-    Ok(threads::of(pid, tid, result?))
 }
 
-/// All stacks.
-fn traces(spy: &mut PythonSpy) -> Result<Vec<StackTrace>, Cause> {
-    let traces = spy.get_stack_traces();
-    threads::without_names(spy, traces.iter().flatten());
-    Ok(traces?)
-}
-
-/// A process that is asked again and again while its interpreter starts.
+/// A process that is asked again and again while its interpreter starts, by the thread that traces it: that thread
+/// reads its stacks itself, and waits if a page of its memory does not come.
 #[derive(Debug)]
 pub struct Opening {
     pid: i32,
@@ -195,8 +230,13 @@ impl Opening {
         if self.awaited.is_some_and(|awaited| awaited.is_missing(pid)) {
             return Err(StackError::NotYet { pid });
         }
-        match self.open_with(Reader::direct(pid)) {
-            Err(denied @ StackError::Denied { .. }) => match Reader::as_owner(pid) {
+        self.open_by(Reader::direct(pid).here())
+    }
+
+    /// With this reader, or else as the user that the process is.
+    fn open_by(&mut self, reader: Reader) -> Result<Stacks, StackError> {
+        match self.open_with(reader) {
+            Err(denied @ StackError::Denied { .. }) => match Reader::as_owner(self.pid) {
                 Some(reader) => self.open_with(reader),
                 None => Err(denied),
             },
@@ -216,16 +256,9 @@ impl Opening {
             reader,
             nested: threads::nested(pid),
             awaited,
-            spy: Some(Box::new(result?)),
+            python: result?,
+            given_up: false,
         })
-    }
-}
-
-fn to_site(frame: py_spy::Frame) -> Site {
-    Site {
-        file: frame.filename,
-        line: u32::try_from(frame.line).unwrap_or(0),
-        function: frame.name,
     }
 }
 
@@ -233,10 +266,12 @@ fn to_site(frame: py_spy::Frame) -> Site {
 /// import shows the line that imports. Nor is it the prelude, which is `<string>` as all `-c` programs
 /// are; text given to `exec` without a name is passed over with it, in favour of the line that runs it.
 pub fn site(frames: &[Site]) -> Option<&Site> {
-    frames.iter().find(|frame| {
-        let file = frame.file.as_str();
-        !(file == "<string>" || file.starts_with("<frozen ") || file.ends_with("/importlib/__init__.py"))
-    })
+    frames.iter().find(|frame| is_of_somebody(&frame.file))
+}
+
+/// Whether somebody wrote the code of this file for the program: it is not the import system's own, nor the prelude's.
+fn is_of_somebody(file: &str) -> bool {
+    !(file == "<string>" || file.starts_with("<frozen ") || file.ends_with("/importlib/__init__.py"))
 }
 
 /// Tells a refusal by the kernel from other failures.

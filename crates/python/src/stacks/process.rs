@@ -4,27 +4,31 @@
 //! from here, and opens it below `/proc/PID/root`, where it is read as seen from there. In a chroot the
 //! two differ; so the search is done here, and the rest by py-spy.
 
-use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use proc_maps::{MapRange, get_process_maps};
-use py_spy::config::LockingStrategy;
-use py_spy::python_process_info::{
-    PythonProcessInfo, get_interpreter_address, get_python_version, get_threadstate_address,
-};
-use py_spy::{Config, PythonSpy};
+use py_spy::python_process_info::{PythonProcessInfo, get_interpreter_address, get_python_version};
 
 use super::awaited::{Awaited, interpreter};
 use super::binaries::parse;
+use super::layout::Layout;
 use super::symbols::{RUNTIME, Wanted};
 use super::version::{minor_in, named};
 use super::{Cause, StackError, failed};
 
+/// An interpreter that was found.
+#[derive(Clone, Copy)]
+pub(super) struct Python {
+    /// Where its state is.
+    pub interpreter: u64,
+    pub layout: &'static Layout,
+}
+
 /// Finds the interpreter of process `pid`. Never attaches, locks or stops. `awaited` becomes what
 /// has to come first, if that can be told.
-pub(super) fn open(pid: i32, awaited: &mut Option<Awaited>) -> Result<PythonSpy, StackError> {
+pub(super) fn open(pid: i32, awaited: &mut Option<Awaited>) -> Result<Python, StackError> {
     let link = format!("/proc/{pid}/exe");
     let opening = |source: Cause| failed(pid, source, |pid, source| StackError::Open { pid, source });
     let executable = fs::read_link(&link).map_err(|error| opening(error.into()))?;
@@ -35,7 +39,7 @@ pub(super) fn open(pid: i32, awaited: &mut Option<Awaited>) -> Result<PythonSpy,
         return Err(StackError::NotPython { pid, executable });
     }
     match search(pid, &executable, maps.clone(), libpython, awaited) {
-        Ok(Some(spy)) => Ok(spy),
+        Ok(Some(python)) => Ok(python),
         Ok(None) => Err(StackError::NotYet { pid }),
         Err(error) => Err(opening(error)),
     }
@@ -47,7 +51,7 @@ fn search(
     maps: Vec<MapRange>,
     libpython: Option<&MapRange>,
     awaited: &mut Option<Awaited>,
-) -> Result<Option<PythonSpy>, Cause> {
+) -> Result<Option<Python>, Cause> {
     let file = libpython.and_then(MapRange::filename).unwrap_or(executable);
     let minor = minor_in(file_name(file));
     let wanted = match minor {
@@ -67,6 +71,10 @@ fn search(
         }
         None => (python_binary?, None),
     };
+    if libpython_binary.is_none() && python_binary.is_none() {
+        // It was executed after the link was read and before the mappings were. py-spy would panic.
+        return Err("its executable is not mapped".into());
+    }
     if libpython_binary.is_none() && python_binary.as_ref().is_some_and(|binary| binary.needs_library) {
         *awaited = Some(Awaited::Library);
         return Ok(None);
@@ -78,12 +86,6 @@ fn search(
         python_filename,
         dockerized: false, // matters only for shortening file names, which is off
     };
-    let config = Config {
-        // The supervisor has stopped what has to be stopped; py-spy's lock would attach with ptrace.
-        blocking: LockingStrategy::AlreadyLocked,
-        full_filenames: true,
-        ..Config::default()
-    };
     let process = remoteprocess::Process::new(pid)?;
     *awaited = minor.and_then(|minor| interpreter(&process, &info, minor));
     if awaited.is_some_and(|awaited| awaited.is_missing(pid)) {
@@ -93,6 +95,10 @@ fn search(
         Some(minor) => get_python_version(&named(minor), &process)?,
         None => get_python_version(&info, &process)?,
     };
+    let layout = Some(version.minor)
+        .filter(|_| version.major == 3)
+        .and_then(Layout::of)
+        .ok_or_else(|| format!("the layout of CPython {version} is not known"))?;
     if info.get_symbol(RUNTIME).is_some() {
         // It is there, or it is not set up yet. To search all data for it each time takes long.
         for binary in [&mut info.python_binary, &mut info.libpython_binary]
@@ -105,19 +111,9 @@ fn search(
         }
     }
     let interpreter_address = get_interpreter_address(&info, &process, &version)?;
-    let threadstate_address =
-        get_threadstate_address(interpreter_address, &info, &process, &version, &config)?;
-    Ok(Some(PythonSpy {
-        pid,
-        process,
-        version,
-        interpreter_address,
-        threadstate_address,
-        config,
-        short_filenames: HashMap::new(),
-        python_thread_ids: HashMap::new(),
-        python_thread_names: HashMap::new(),
-        dockerized: false,
+    Ok(Some(Python {
+        interpreter: interpreter_address as u64,
+        layout,
     }))
 }
 

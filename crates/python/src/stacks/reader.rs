@@ -1,4 +1,4 @@
-//! Runs a read on a thread of its own: with a deadline, and as another user if need be.
+//! Runs a read, on a thread of its own if need be: with a deadline, and as another user.
 
 use std::fs;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -15,12 +15,23 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Reader {
     pid: i32,
     owner: Option<(u32, u32)>,
+    /// The calling thread reads, if it may.
+    here: bool,
 }
 
 impl Reader {
     /// As the user that this process is.
     pub fn direct(pid: i32) -> Self {
-        Self { pid, owner: None }
+        Self {
+            pid,
+            owner: None,
+            here: false,
+        }
+    }
+
+    /// The same for [short reads](Reader::run_short) on the calling thread.
+    pub fn here(self) -> Self {
+        Self { here: true, ..self }
     }
 
     /// As the user of process `pid`; `None` if that has no one identity to take.
@@ -43,11 +54,23 @@ impl Reader {
         Some(Self {
             pid,
             owner: Some((only("Uid:")?, only("Gid:")?)),
+            here: false,
         })
     }
 
     pub fn owner(&self) -> Option<(u32, u32)> {
         self.owner
+    }
+
+    /// Runs a `read` that can neither panic nor go on for ever: on the calling thread, if that may read and is to.
+    pub fn run_short<T: Send + 'static>(
+        &self,
+        read: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, StackError> {
+        if self.here && self.owner.is_none() {
+            return Ok(read());
+        }
+        self.run(read)
     }
 
     /// Runs `read` and waits for it.

@@ -16,6 +16,8 @@ use crate::pythons;
 struct Waiting {
     child: Child,
     pid: i32,
+    /// What it said.
+    said: String,
 }
 
 impl Waiting {
@@ -39,7 +41,7 @@ impl Waiting {
         {
             pid = *inner;
         }
-        Self { child, pid }
+        Self { child, pid, said }
     }
 
     /// Waits until the thread sleeps in the kernel: from then on its stack holds still.
@@ -129,6 +131,82 @@ fn the_lines_of_a_stopped_thread_are_read() {
         // Reading has attached to nothing.
         let status = std::fs::read_to_string(format!("/proc/{}/status", waiting.pid)).unwrap();
         assert!(status.contains("TracerPid:\t0\n"));
+    }
+}
+
+/// Prints its own stack as Python sees it and waits in the same expression, below code of many shapes: calls over
+/// several lines, loops, handlers, generators, comprehensions, names and a file that are no ASCII.
+const SHAPES: &str = r#"import os, sys, json
+
+def stack():
+    frame, lines = sys._getframe(1), []
+    while frame:
+        lines.append([frame.f_code.co_name, frame.f_lineno])
+        frame = frame.f_back
+    return lines
+
+def wait():
+    x = 1
+    if x:
+        for y in range(3):
+            x += (
+                y
+            )
+    return os.read(0, len(print(json.dumps(stack()), flush=True) or "1"))
+
+def grün():
+    try:
+        raise KeyError
+    except KeyError:
+
+        return wait()
+
+def 数(n):
+    """Deep."""
+    if n:
+        return max(
+            0,
+            len(
+                数(n - 1)
+            ),
+        ) and b"1"
+    return grün()
+
+def generator():
+    yield 1
+    a = 2; b = [數 for 數 in (数(3),)]
+    yield b
+
+class 𝒞:
+    @property
+    def held(self):
+        with open("/dev/null") as f:
+            return sorted(generator(), key=lambda value: (
+                str(value)
+            ))
+
+# A hundred lines on.
+
+𝒞().held
+"#;
+
+#[test]
+fn lines_are_those_that_python_itself_tells() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path().join("grün 数 𝒞");
+    std::fs::create_dir(&directory).unwrap();
+    for python in pythons::all() {
+        let (path, mut command) = program(&directory, python, SHAPES);
+        let waiting = Waiting::start(&mut command);
+        waiting.at_rest(waiting.pid);
+        let mut stacks = Stacks::open(waiting.pid).unwrap();
+        let frames = stacks.frames(waiting.pid).unwrap().unwrap();
+        let told: Vec<(String, u32)> = serde_json::from_str(&waiting.said).unwrap();
+        assert_eq!(names(&frames), told, "{}", python.version);
+        assert!(frames.iter().all(|frame| frame.file == path.to_str().unwrap()));
+        let glance = stacks.glance(waiting.pid).unwrap().unwrap();
+        assert_eq!(glance.site.as_ref(), frames.first());
+        assert_eq!(glance.outermost.as_ref(), frames.last().map(|frame| &frame.file));
     }
 }
 
