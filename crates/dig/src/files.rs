@@ -146,19 +146,20 @@ impl Files {
         if self.unreadable > 0 {
             notes.push(format!("{} path arguments could not be read", self.unreadable));
         }
-        let mut seen: Vec<(PathBuf, Known)> = self
-            .seen
-            .into_iter()
-            .map(|(path, known)| (PathBuf::from(OsString::from_vec(path)), known))
-            .collect();
-        seen.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let file = |(path, known): (PathBuf, Known)| FileUse {
-            path: path.to_string_lossy().into_owned(),
+        let mut seen: Vec<(Vec<u8>, Known)> = self.seen.into_iter().collect();
+        seen.sort_unstable_by(|(a, _), (b, _)| in_order(a).cmp(in_order(b)));
+        let file = |(path, known): (Vec<u8>, Known)| FileUse {
+            path: String::from_utf8_lossy(&path).into_owned(),
             how: known.how,
             found: known.found,
         };
         (seen.into_iter().map(file).collect(), notes)
     }
+}
+
+/// What paths are put in order by: their components, of which none holds a zero.
+fn in_order(path: &[u8]) -> impl Iterator<Item = u8> {
+    path.iter().map(|byte| if *byte == b'/' { 0 } else { *byte })
 }
 
 /// Drops `.` and doubled slashes. `..` stays: what it means depends on symbolic links.
@@ -204,6 +205,21 @@ mod tests {
         assert!(list[0].found);
         assert_eq!(list[0].how.len(), 2);
         assert!(notes.is_empty());
+    }
+
+    #[test]
+    fn paths_come_in_the_order_of_their_components() {
+        let mut files = Files::default();
+        let paths = ["/", "/a", "/a b/c", "/a-b/c", "/a/b", "/a/b-", "/a/b/c", "/ab"];
+        for path in paths {
+            let path = path.as_bytes().to_vec();
+            files.leave(vec![Pending { path, how: How::Stat }], true);
+        }
+        let mut expected: Vec<&Path> = paths.iter().map(Path::new).collect();
+        expected.sort();
+        let (list, _) = files.into_trace();
+        let found: Vec<&Path> = list.iter().map(|file| Path::new(&file.path)).collect();
+        assert_eq!(found, expected);
     }
 
     #[test]

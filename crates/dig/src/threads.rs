@@ -1,6 +1,6 @@
 //! What is known of each thread: the call that it is in, and how it is held.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use callgate_abi::Syscall;
 use callgate_tracee::{Resume, Stopped};
@@ -82,16 +82,17 @@ impl Thread {
 /// All threads, by number.
 #[derive(Debug)]
 pub(crate) struct Threads {
-    all: HashMap<i32, Thread>,
+    /// Looked up several times at each stop, and few: without a hash it is quicker.
+    all: BTreeMap<i32, Thread>,
     /// New threads that stopped before their parent told of them: what they are is not known yet.
-    early: HashMap<i32, Stopped>,
+    early: BTreeMap<i32, Stopped>,
 }
 
 impl Threads {
     pub(crate) fn new(main: i32) -> Self {
         Self {
-            all: HashMap::from([(main, Thread::default())]),
-            early: HashMap::new(),
+            all: BTreeMap::from([(main, Thread::default())]),
+            early: BTreeMap::new(),
         }
     }
 
@@ -124,6 +125,6 @@ impl Threads {
 
     /// All that were kept: a parent that was killed tells nothing.
     pub(crate) fn all_kept(&mut self) -> Vec<Stopped> {
-        self.early.drain().map(|(_, tracee)| tracee).collect()
+        std::mem::take(&mut self.early).into_values().collect()
     }
 }

@@ -48,7 +48,7 @@ impl Recorder {
         let traits = traits(call);
         let (paths, empty) = self.files.enter(tracee, traits.paths, &args);
         let thread = self.threads.of(tid);
-        if empty && call.known_name() == Some("newfstatat") && args[3] as i32 == libc::AT_EMPTY_PATH {
+        if empty && traits.stats && args[3] as i32 == libc::AT_EMPTY_PATH {
             thread.add_fstat(stop.instruction, args[1]);
         }
         let filtered = thread.filtered;
@@ -56,7 +56,7 @@ impl Recorder {
             tracee.kill()?;
         }
         let news = match self.phase {
-            Some(phase) if !marker => self.note(tracee, stop, call, &args, phase),
+            Some(phase) if !marker => self.note(tracee, stop, (call, &args), traits.in_memory, phase),
             _ => false,
         };
         if !filtered {
@@ -66,12 +66,17 @@ impl Recorder {
                 self.learned.nothing_new();
             }
         }
-        if matches!(call.known_name(), Some("sched_getaffinity" | "sched_setaffinity")) {
+        if traits.binds {
             self.near.release();
         }
-        let undo = reveal(tracee, call, &args)?;
+        let undo = match traits.bears {
+            true => reveal(tracee, call, &args)?,
+            false => None,
+        };
         let thread = self.threads.of(tid);
-        let question = thread.injected.then(|| question(call, &args)).flatten();
+        let question = (traits.asks && thread.injected)
+            .then(|| question(call, &args))
+            .flatten();
         if let Some(question) = question {
             question.prepare(tracee, thread)?;
         }
@@ -96,11 +101,11 @@ impl Recorder {
         &mut self,
         tracee: &Stopped,
         stop: &SyscallStop,
-        call: Syscall,
-        args: &[u64; 6],
+        (call, args): (Syscall, &[u64; 6]),
+        in_memory: bool,
         phase: Phase,
     ) -> bool {
-        if self.learned.knows(call, args) && flags_in_memory(call).is_none() {
+        if !in_memory && self.learned.knows(call, args) {
             self.calls.again(call);
             return false;
         }
