@@ -1,10 +1,13 @@
 //! Ratios against native runs and peers, measured side by side in one run: `cargo bench`.
 //!
-//! Every figure is a median of whole commands, and every ratio is against another command of the same
-//! run, so that it travels between machines. Peers that are not installed are left out by name.
+//! Every figure is a median of whole commands, and every ratio is against another command of the same round, of
+//! which the median is taken: it travels between machines, and what disturbs one round does not disturb it. Peers that
+//! are not installed are left out by name.
 //! `cargo bench -- exec` runs only what has that word in its name.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+#[path = "ratios/memory.rs"]
+mod memory;
 #[path = "ratios/minimise.rs"]
 mod minimise;
 #[path = "ratios/roots.rs"]
@@ -17,6 +20,9 @@ mod warm;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+
+/// Where the interpreter of the system is.
+const SYSTEM: &str = "/usr/bin";
 
 const CALLGATE: &str = env!("CARGO_BIN_EXE_callgate");
 
@@ -42,18 +48,37 @@ fn main() {
         .filter(|word| !word.starts_with("--"))
         .collect();
     let dir = tempfile::tempdir().unwrap_or_else(|error| stop(&format!("no temporary directory: {error}")));
-    let [numpy, pandas] =
-        ["with_numpy.py", "with_pandas.py"].map(|name| environment(&probe(name), dir.path()));
-    for (name, runs, contenders) in groups(dir.path(), &numpy, &pandas) {
-        if !wanted.is_empty() && !wanted.iter().any(|word| name.contains(word.as_str())) {
-            continue;
-        }
-        measure(name, runs, &contenders);
+    let environments = |path: Option<&str>| {
+        ["with_numpy.py", "with_pandas.py"].map(|name| environment(&probe(name), dir.path(), path))
+    };
+    let [numpy, pandas] = environments(None);
+    record(&wanted, "", dir.path(), [&numpy, &pandas, &interpreter(None)]);
+    // The fastest to start has the least to hide a recorder's costs behind.
+    let debian = interpreter(Some(SYSTEM));
+    if debian != interpreter(None) {
+        let [numpy, pandas] = environments(Some(SYSTEM));
+        record(
+            &wanted,
+            " by the system's Python",
+            dir.path(),
+            [&numpy, &pandas, &debian],
+        );
     }
+    memory::run(&wanted, dir.path());
     roots::run(&wanted, dir.path());
     minimise::run(&wanted, &probe("with_numpy.py"), dir.path());
     serve::run(&wanted, dir.path());
-    warm::run(&wanted, &interpreter(), &numpy, &pandas);
+    warm::run(&wanted, &interpreter(None), &numpy, &pandas);
+}
+
+/// Measures all that record, with one interpreter: that of numpy's environment, that of pandas's, and itself.
+fn record(wanted: &[String], by: &str, dir: &Path, pythons: [&str; 3]) {
+    for (name, runs, contenders) in groups(dir, pythons) {
+        let name = format!("{name}{by}");
+        if wanted.is_empty() || wanted.iter().any(|word| name.contains(word.as_str())) {
+            measure(&name, runs, &contenders);
+        }
+    }
 }
 
 /// The path of a probe of ours.
@@ -63,7 +88,10 @@ fn probe(name: &str) -> String {
 }
 
 /// What is compared with what; the first of each group is the base of its ratios.
-fn groups(dir: &Path, with_numpy: &str, with_pandas: &str) -> Vec<(&'static str, usize, Vec<Contender>)> {
+fn groups(
+    dir: &Path,
+    [with_numpy, with_pandas, python]: [&str; 3],
+) -> Vec<(&'static str, usize, Vec<Contender>)> {
     let write = |name: &str, text: &str| {
         let path = dir.join(name);
         std::fs::write(&path, text).unwrap_or_else(|error| stop(&format!("{}: {error}", path.display())));
@@ -72,11 +100,10 @@ fn groups(dir: &Path, with_numpy: &str, with_pandas: &str) -> Vec<(&'static str,
     let numpy = probe("with_numpy.py");
     let calls = write("loop.py", LOOP);
     let pandas = write("pandas.py", "import pandas\n");
-    let python = interpreter();
     vec![
-        ("dig: import pandas", 7, recorders(dir, with_pandas, &pandas)),
-        ("dig: the numpy probe", 7, recorders(dir, with_numpy, &numpy)),
-        ("dig: 200,000 getppid", 5, recorders(dir, &python, &calls)),
+        ("dig: import pandas", 15, recorders(dir, with_pandas, &pandas)),
+        ("dig: the numpy probe", 15, recorders(dir, with_numpy, &numpy)),
+        ("dig: 200,000 getppid", 15, recorders(dir, python, &calls)),
     ]
 }
 
@@ -118,10 +145,20 @@ fn recorders(dir: &Path, python: &str, script: &str) -> Vec<Contender> {
     ]
 }
 
+/// A command that looks for programs in this directory first.
+fn first_in(path: Option<&str>, program: &str) -> Command {
+    let mut command = Command::new(program);
+    if let Some(first) = path {
+        let others = std::env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{first}:{others}"));
+    }
+    command
+}
+
 /// The interpreter itself: what is on the PATH may be a script that looks for it.
-fn interpreter() -> String {
-    let output = Command::new("python3")
-        .args(["-I", "-c", "import sys; print(sys.executable)"])
+fn interpreter(path: Option<&str>) -> String {
+    let output = first_in(path, "env")
+        .args(["python3", "-I", "-c", "import sys; print(sys.executable)"])
         .output();
     match output {
         Ok(output) if output.status.success() => String::from_utf8_lossy(&output.stdout).trim().to_owned(),
@@ -130,9 +167,9 @@ fn interpreter() -> String {
 }
 
 /// The interpreter that has a probe's dependencies, as dig finds it.
-fn environment(probe: &str, dir: &Path) -> String {
+fn environment(probe: &str, dir: &Path, path: Option<&str>) -> String {
     let trace = dir.join("environment.json");
-    let status = Command::new(CALLGATE)
+    let status = first_in(path, CALLGATE)
         .args(["dig", "-o"])
         .arg(&trace)
         .arg(probe)
@@ -161,16 +198,24 @@ fn measure(name: &str, runs: usize, contenders: &[Contender]) {
             }
         }
     }
-    let medians: Vec<Duration> = times.into_iter().map(median).collect();
-    for (contender, median) in there.iter().zip(&medians) {
-        let ratio = median.as_secs_f64() / medians[0].as_secs_f64();
+    let ms = |time: &Duration| time.as_secs_f64() * 1e3;
+    for (contender, own) in there.iter().zip(&times) {
+        let rounds = || own.iter().map(ms).zip(times[0].iter().map(ms));
         println!(
-            "  {:<36} {:>9.1} ms  {ratio:>7.2} ×  {:>+8.1} ms",
+            "  {:<36} {:>9.1} ms  {:>7.2} ×  {:>+8.1} ms",
             contender.name,
-            median.as_secs_f64() * 1e3,
-            (median.as_secs_f64() - medians[0].as_secs_f64()) * 1e3
+            middle(own.iter().map(ms)),
+            middle(rounds().map(|(own, base)| own / base)),
+            middle(rounds().map(|(own, base)| own - base)),
         );
     }
+}
+
+/// The median of some numbers.
+fn middle(numbers: impl Iterator<Item = f64>) -> f64 {
+    let mut numbers: Vec<f64> = numbers.collect();
+    numbers.sort_by(f64::total_cmp);
+    numbers[numbers.len() / 2]
 }
 
 fn installed(contender: &Contender) -> bool {
