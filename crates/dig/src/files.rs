@@ -147,7 +147,7 @@ impl Files {
             notes.push(format!("{} path arguments could not be read", self.unreadable));
         }
         let mut seen: Vec<(Vec<u8>, Known)> = self.seen.into_iter().collect();
-        seen.sort_unstable_by(|(a, _), (b, _)| in_order(a).cmp(in_order(b)));
+        seen.sort_by_cached_key(|(path, _)| in_order(path));
         let file = |(path, known): (Vec<u8>, Known)| FileUse {
             path: String::from_utf8_lossy(&path).into_owned(),
             how: known.how,
@@ -158,8 +158,9 @@ impl Files {
 }
 
 /// What paths are put in order by: their components, of which none holds a zero.
-fn in_order(path: &[u8]) -> impl Iterator<Item = u8> {
-    path.iter().map(|byte| if *byte == b'/' { 0 } else { *byte })
+fn in_order(path: &[u8]) -> Vec<u8> {
+    let part = |byte: &u8| if *byte == b'/' { 0 } else { *byte };
+    path.iter().map(part).collect()
 }
 
 /// Drops `.` and doubled slashes. `..` stays: what it means depends on symbolic links.

@@ -94,7 +94,7 @@ mod tests {
         let mut asking = 0;
         for abi in Abi::ALL {
             for nr in 0..NUMBERS {
-                let call = Syscall::new(*abi, nr);
+                let call = Syscall::new(abi, nr);
                 for first in [0, 1, 21, 22, 38, 39] {
                     if question(call, &[first, 1, 0, 0, 0, 0]).is_some() {
                         assert!(traits(call).asks, "{}", call.name());

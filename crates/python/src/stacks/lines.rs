@@ -65,7 +65,8 @@ fn locations(table: &[u8], first: i32, instruction: i64) -> i32 {
             }
             13 => signed(&mut bytes),
             code @ 10..=12 => {
-                (bytes.next(), bytes.next());
+                bytes.next();
+                bytes.next();
                 i32::from(code - 10)
             }
             _ => {
