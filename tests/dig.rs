@@ -12,6 +12,7 @@
 //! - [`files`]: the paths that a probe used;
 //! - [`attach`]: `--pid`, a process that runs already;
 //! - [`sights`]: who made a call, each time that something of it was new;
+//! - [`numpy`]: who asked, in a library whose import goes through the import system;
 //! - [`shown`]: where the trace goes, how it looks, and what bad input is told.
 
 mod affinity;
@@ -21,6 +22,7 @@ mod endings;
 mod fallback;
 mod fast;
 mod files;
+mod numpy;
 mod oracle;
 mod phases;
 mod programs;
