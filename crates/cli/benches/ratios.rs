@@ -29,6 +29,10 @@ const CALLGATE: &str = env!("CARGO_BIN_EXE_callgate");
 /// A loop of cheap calls: the worst case for a recorder that stops on each.
 const LOOP: &str = "import os\nfor _ in range(200_000): os.getppid()\n";
 
+/// Who takes so many times as long as the base is timed in this many rounds only.
+const SLOW: u32 = 10;
+const FEW: usize = 3;
+
 /// One thing to time.
 struct Contender {
     name: &'static str,
@@ -188,13 +192,13 @@ fn environment(probe: &str, dir: &Path, path: Option<&str>) -> String {
 fn measure(name: &str, runs: usize, contenders: &[Contender]) {
     println!("\n{name} (median of {runs})");
     let there: Vec<&Contender> = contenders.iter().filter(|c| installed(c)).collect();
+    // The first round warms the caches, and tells who is too slow to be timed as often.
+    let warm: Vec<Duration> = there.iter().map(|contender| time(contender)).collect();
     let mut times: Vec<Vec<Duration>> = there.iter().map(|_| Vec::new()).collect();
-    for round in 0..=runs {
-        for (contender, times) in there.iter().zip(&mut times) {
-            let time = time(contender);
-            // The first round warms the caches.
-            if round > 0 {
-                times.push(time);
+    for round in 0..runs {
+        for (index, contender) in there.iter().enumerate() {
+            if round < FEW || warm[index] < warm[0] * SLOW {
+                times[index].push(time(contender));
             }
         }
     }
@@ -202,11 +206,16 @@ fn measure(name: &str, runs: usize, contenders: &[Contender]) {
     for (contender, own) in there.iter().zip(&times) {
         let rounds = || own.iter().map(ms).zip(times[0].iter().map(ms));
         println!(
-            "  {:<36} {:>9.1} ms  {:>7.2} ×  {:>+8.1} ms",
+            "  {:<36} {:>9.1} ms  {:>7.2} ×  {:>+8.1} ms{}",
             contender.name,
             middle(own.iter().map(ms)),
             middle(rounds().map(|(own, base)| own / base)),
             middle(rounds().map(|(own, base)| own - base)),
+            if own.len() < runs {
+                format!("  (of {})", own.len())
+            } else {
+                String::new()
+            },
         );
     }
 }

@@ -30,7 +30,7 @@ pub fn run(wanted: &[String], dir: &Path) {
 
 /// `exec` and bubblewrap in the same root.
 fn mounted(dir: &Path) {
-    let pythons = [interpreter(), "/usr/bin/python3".to_owned()];
+    let pythons = [interpreter(None), "/usr/bin/python3".to_owned()];
     for python in pythons.iter().filter(|python| Path::new(python).exists()) {
         let cache = dir.join("cache");
         let exec = [
@@ -71,7 +71,7 @@ fn mounted(dir: &Path) {
 /// What the root alone takes of a run, by `--timings`: the plan recalled, and the mounts made.
 fn mounted_alone(dir: &Path) {
     const RUNS: usize = 25;
-    let (cache, python) = (dir.join("cache-mounted"), interpreter());
+    let (cache, python) = (dir.join("cache-mounted"), interpreter(None));
     let exec = [
         CALLGATE,
         "exec",
@@ -177,7 +177,7 @@ fn binds(kept: &Value, dir: &Path) -> Vec<String> {
 
 /// The root of the environment with pandas and numpy, in each way.
 fn materialised(dir: &Path) {
-    let python = environment(&probe("with_pandas.py"), dir);
+    let python = environment(&probe("with_pandas.py"), dir, None);
     println!("\nroot: materialise the environment with numpy and pandas (once each)");
     let place = PathBuf::from(&python);
     // Beside the environment (whose python is in bin), and not in it: hard links don't reach other file systems.

@@ -27,7 +27,7 @@ pub fn run(wanted: &[String], dir: &Path) {
         return;
     }
     let one = "print(1)";
-    let python = interpreter();
+    let python = interpreter(None);
     compare(dir, &format!("print(1), {python}"), &python, one, &[], 400);
     // A distribution's interpreter starts faster than most others: the hardest one to beat.
     let packaged = "/usr/bin/python3";
@@ -37,10 +37,10 @@ pub fn run(wanted: &[String], dir: &Path) {
     compare(dir, "print(1), --fresh", &python, one, &["--fresh"], 40);
     let contained = ["--tier", "container"];
     compare(dir, "print(1), tier container", &python, one, &contained, 400);
-    let numpy = environment(&probe("with_numpy.py"), dir);
+    let numpy = environment(&probe("with_numpy.py"), dir, None);
     let flags = ["--preimport", "json,numpy"];
     compare(dir, "import numpy", &numpy, "import numpy; print(1)", &flags, 400);
-    let pandas = environment(&probe("with_pandas.py"), dir);
+    let pandas = environment(&probe("with_pandas.py"), dir, None);
     let flags = ["--preimport", "json,numpy,pandas"];
     start("start to ready with numpy and pandas", &pandas, &flags);
     let flags = [&flags[..], &["--no-cache"]].concat();
@@ -112,7 +112,7 @@ fn memory(dir: &Path, code: &str) {
     let requests = requests
         .parse()
         .unwrap_or_else(|_| stop("CALLGATE_BENCH_REQUESTS is no number"));
-    let server = Server::start(&interpreter(), &[]);
+    let server = Server::start(&interpreter(None), &[]);
     let body = body(dir, code);
     load(&server, &body, 500, CLIENTS);
     let before = server.memory();
