@@ -14,7 +14,7 @@ use crate::near::Near;
 use crate::request::Word;
 
 /// How often the watcher looks whether a word was left, and whether a thread is busy.
-const GLANCE: Duration = Duration::from_millis(10);
+const GLANCE: Duration = Duration::from_millis(20);
 
 /// The threads that were seen and have not ended.
 #[derive(Clone, Debug)]

@@ -24,6 +24,9 @@ const OFTEN: u32 = 4;
 /// How long a thread is bound at the most, before the scheduler has its say.
 const LONGEST: Duration = Duration::from_millis(100);
 
+/// How long a bound thread may go on without a stop.
+const BUSY: Duration = Duration::from_millis(10);
+
 #[derive(Debug)]
 struct State {
     tracer: Pid,
@@ -33,8 +36,6 @@ struct State {
     before: HashMap<i32, CpuSet>,
     last: Option<(i32, Instant)>,
     quick: u32,
-    /// The thread that is bound has stopped since the last glance.
-    stopped: bool,
     /// Nothing is ever bound.
     never: bool,
 }
@@ -52,7 +53,6 @@ impl Near {
             before: HashMap::new(),
             last: None,
             quick: 0,
-            stopped: false,
             never: false,
         })))
     }
@@ -71,41 +71,28 @@ impl Near {
     /// A thread has stopped.
     pub(crate) fn stopped(&self, tid: i32) {
         let mut state = self.state();
-        if state.bound.is_some_and(|(bound, ..)| bound == tid) {
-            // By far the most stops are these: not even a look at the clock.
-            state.stopped = true;
-            state.quick = 0;
-            state.last = None;
-            return;
-        }
         let now = Instant::now();
         let again = state
             .last
             .is_some_and(|(last, at)| last == tid && now - at < QUICK);
         state.last = Some((tid, now));
         state.quick = if again { state.quick + 1 } else { 0 };
-        if state.quick >= OFTEN {
-            // Another stops now, if one was bound.
+        if let Some((bound, since, _)) = state.bound {
+            if now - since < LONGEST && (bound == tid || state.quick < OFTEN) {
+                return;
+            }
             state.release();
+        }
+        if state.quick >= OFTEN {
             state.bind(tid, now);
         }
     }
 
-    /// Lets a thread go that has not stopped since the last glance, or is bound for long. For another thread of
-    /// ours to call every now and then.
+    /// Lets a thread go that has not stopped for a while. For another thread of ours to call.
     pub(crate) fn glance(&self) {
         let mut state = self.state();
-        let Some((tid, since, _)) = state.bound else {
-            return;
-        };
-        let at_work = std::mem::take(&mut state.stopped);
-        if !at_work {
+        if state.last.is_some_and(|(_, at)| at.elapsed() > BUSY) {
             state.release();
-        } else if since.elapsed() > LONGEST {
-            state.release();
-            // Its next stop binds it again, wherever that is.
-            state.quick = OFTEN;
-            state.last = Some((tid, Instant::now()));
         }
     }
 
@@ -175,7 +162,6 @@ impl State {
         if sched_setaffinity(thread, &here).is_ok() {
             self.before.insert(tid, before);
             self.bound = Some((tid, now, own));
-            self.stopped = true;
             let _ = sched_setaffinity(self.tracer, &here);
         }
     }
