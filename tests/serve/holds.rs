@@ -3,11 +3,13 @@
 //! - [`remains`]: what a server has, seen from outside, and that it has no more than before;
 //! - [`bombs`]: code that takes all it can: output, memory, processes, threads, time;
 //! - [`crowds`]: slow and vanishing clients, too many at once, large bodies, garbage;
-//! - [`breaks`]: killed runs, full disks, a log that can't be written;
+//! - [`breaks`]: what is killed;
+//! - [`disks`]: full disks, a log that can't be written;
 //! - [`endurance`]: memory over many requests.
 
 mod bombs;
 mod breaks;
 mod crowds;
+mod disks;
 mod endurance;
 mod remains;

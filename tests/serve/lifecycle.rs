@@ -1,13 +1,9 @@
-//! Readiness, counters, the log, and the end.
-
-use std::io::Read;
-use std::path::Path;
-use std::process::Command;
-use std::time::Instant;
+//! Readiness, warmth, counters, and the log.
 
 use serde_json::{Value, json};
 
-use super::server::{LONG, Server, Setup, eventually};
+use super::ending::with_a_slow_module;
+use super::server::{Server, Setup, eventually};
 use crate::exec::places::{DOCKER, Ordinary};
 use crate::support::{available, callgate, expect, root, said as said_of, scratch, tool};
 
@@ -48,16 +44,8 @@ fn until_it_is_ready_health_says_so_and_no_run_is_taken() {
         return;
     }
     let dir = scratch();
-    std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let venv = dir.path().join("slow");
-    let made = ["-m", "venv", "--without-pip"];
-    expect(0, Command::new("/usr/bin/python3").args(made).arg(&venv));
-    let python = venv.join("bin/python");
-    let asked = ["-c", "import sysconfig; print(sysconfig.get_path('purelib'))"];
-    let packages = expect(0, Command::new(&python).args(asked)).stdout;
-    let module = Path::new(String::from_utf8_lossy(&packages).trim()).join("takes_a_while.py");
-    std::fs::write(module, "import time\ntime.sleep(4)\n").unwrap();
-    let flags = ["--python", python.to_str().unwrap(), "--tier", "full"];
+    let python = with_a_slow_module(dir.path(), 4);
+    let flags = ["--python", &python, "--tier", "full"];
     let server = Setup::new(&[&flags[..], &["--preimport", "takes_a_while"]].concat()).listening();
     assert_eq!(server.get("/health"), (503, "\"starting\"".to_owned()));
     let (status, answer) = server.ask("print(1)", &json!({}));
@@ -236,52 +224,18 @@ fn each_run_has_one_line_in_the_log_without_its_code() {
     let told = crate::exec::feed(&mut sum, secret.as_bytes());
     let told = String::from_utf8_lossy(&told.stdout)[..32].to_owned();
     assert_eq!(entry["sha256"], Value::from(told));
+    server.run("import os\n\nos.chroot('/')");
+    eventually("the log", || server.audit().len() == 2);
+    let entry = &server.audit()[1];
+    assert_eq!(
+        json!([entry["outcome"], entry["refused"], entry["site"]]),
+        json!(["violation", "chroot", "<code>:3 in <module>"]),
+        "{entry:#}"
+    );
     assert!(
         !server
             .log()
             .iter()
             .any(|entry| entry.to_string().contains("a secret"))
     );
-}
-
-#[test]
-fn sigterm_waits_for_what_is_in_hand() {
-    let mut server = Setup::new(&[]).env("WORKER_TIMEOUT", "60").ready();
-    let mut stream = server.connect(&Server::request("import time\ntime.sleep(1.5)\nprint('done')"));
-    eventually("a run", || server.metric("callgate_workers_busy") == 1.0);
-    server.signal(libc::SIGTERM);
-    let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
-    assert!(text.contains(r#""stdout":"done\n""#), "{text}");
-    assert_eq!(server.ended().code(), Some(0));
-}
-
-#[test]
-fn what_takes_too_long_is_ended_and_its_client_told() {
-    let mut server = Setup::new(&["--grace", "0.5"])
-        .env("WORKER_TIMEOUT", "600")
-        .ready();
-    let mut stream = server.connect(&Server::request(
-        "import time\nprint('on', flush=True)\ntime.sleep(500)",
-    ));
-    eventually("a run", || server.metric("callgate_workers_busy") == 1.0);
-    let begun = Instant::now();
-    server.signal(libc::SIGTERM);
-    let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
-    assert!(text.contains("ended by the server"), "{text}");
-    assert_eq!(server.ended().code(), Some(0));
-    assert!(begun.elapsed() < LONG);
-    assert!(std::net::TcpStream::connect(server.address).is_err());
-}
-
-#[test]
-fn an_idle_server_ends_at_once() {
-    for signal in [libc::SIGTERM, libc::SIGINT] {
-        let mut server = Server::start(&[]);
-        // A client that keeps its connection open and asks nothing holds nothing up.
-        let _idle = server.connect(b"");
-        server.signal(signal);
-        assert_eq!(server.ended().code(), Some(0));
-    }
 }
