@@ -2,6 +2,7 @@
 //!
 //! - [`answers`]: every status and shape of the API; [`streaming`]: output as it comes; [`packages`]: what is installed;
 //! - [`settings`]: dify-sandbox's configuration, its warnings and errors, the key, allowed calls, preload;
+//! - [`takeover`]: what lies around a dify-sandbox, taken as it is;
 //! - [`diagnosing`]: what a snippet needs, and that the sandbox holds meanwhile;
 //! - [`clients`]: too many, too slow, too much, gone;
 //! - [`lifecycle`]: readiness, warmth, counters, the log; [`ending`]: the end;
@@ -22,3 +23,4 @@ mod programs;
 pub mod server;
 mod settings;
 mod streaming;
+mod takeover;

@@ -260,3 +260,39 @@ fn the_metrics_that_the_pages_name_are_there() {
     }
     assert!(named >= 8);
 }
+
+#[test]
+fn the_dockerfile_copies_what_is_there_and_starts_a_server_with_words_that_it_knows() {
+    let text = page("Dockerfile");
+    let mut copied = 0;
+    for line in text
+        .lines()
+        .filter(|line| line.starts_with("COPY ") && !line.contains("--from"))
+    {
+        let from = line.split(' ').nth(1).unwrap();
+        assert!(repository().join(from).exists(), "{line}");
+        copied += 1;
+    }
+    assert_eq!(copied, 2);
+    let entry = text
+        .lines()
+        .find_map(|line| line.strip_prefix("ENTRYPOINT "))
+        .unwrap();
+    let words: Vec<String> = serde_json::from_str(entry).unwrap();
+    let at = words.iter().position(|word| word == "callgate").unwrap();
+    // Read, and then its help is printed.
+    expect(0, callgate(&words[at + 1..]).arg("--help"));
+    expect(2, callgate(&words[at + 1..]).args(["--no-such-word", "--help"]));
+    // What the image of dify-sandbox has installed is there.
+    let packages = page("requirements.txt");
+    for name in ["httpx", "jinja2", "requests", "PySocks"] {
+        assert!(
+            packages.lines().any(|line| line.split('[').next() == Some(name)),
+            "{name}"
+        );
+    }
+    assert!(text.contains(" nodejs "));
+    for path in ["/opt/python/bin/python3", "/usr/local/bin/node"] {
+        assert!(text.contains(path), "{path}");
+    }
+}

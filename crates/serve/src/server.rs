@@ -166,7 +166,9 @@ fn prepared(engine: &Engine) -> Result<(), SetUpFailure> {
         // Where it could have been warm, something is wrong that the operator has to know.
         (true, Err(failure)) if matches!(tier, Some(Tier::Full | Tier::Container)) => return Err(failure),
         (true, Err(_)) => {
-            warn!("no warm interpreters, which need tier full or container: each run has a new one");
+            warn!(
+                "no warm interpreters, which need tier full or container: each run has a new one, and --preimport no effect"
+            );
         }
     }
     Ok(())

@@ -8,6 +8,7 @@ use std::time::Duration;
 use callgate_cache::Cache;
 use callgate_exec::{Limits, Node};
 use callgate_python::interpreter::Interpreter;
+use callgate_rootfs::{Identity, Plan, PlanError};
 use callgate_serve::config::{Allowed, Config, Read, WELL_KNOWN_KEY};
 use callgate_serve::{Change, Http, Networked, NodeJs, Rules, Sandbox, ServeError, Settings, Warmth, serve};
 use tracing::level_filters::LevelFilter;
@@ -19,6 +20,9 @@ use crate::{input, kept};
 
 /// Where dify-sandbox has its configuration, below the directory that it is started in.
 const CONFIG: &str = "conf/config.yaml";
+
+/// What dify-sandbox installs when it starts, there as well.
+const REQUIREMENTS: &str = "dependencies/python-requirements.txt";
 
 /// How much of each output stream is answered unless told otherwise, in bytes. In JSON it can become six times
 /// as long.
@@ -33,6 +37,11 @@ pub(crate) fn run(args: &ServeArgs) -> Result<u8, Failure> {
     }
     for warning in &read.warnings {
         warn!("{warning}");
+    }
+    if asks_for_packages(Path::new(REQUIREMENTS)) {
+        warn!(
+            "{REQUIREMENTS} is not used: callgate installs nothing: packages are those of the interpreter's environment"
+        );
     }
     let settings = settings(args, config)?;
     match serve(settings) {
@@ -66,6 +75,13 @@ fn read(args: &ServeArgs) -> Result<(Read, Option<PathBuf>), Failure> {
     };
     read.environment(&get).map_err(Failure::input)?;
     Ok((read, file))
+}
+
+/// Whether this is a list of packages with a package in it. dify's own has none.
+fn asks_for_packages(file: &Path) -> bool {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let mut lines = text.lines().map(str::trim);
+    lines.any(|line| !line.is_empty() && !line.starts_with('#'))
 }
 
 fn settings(args: &ServeArgs, config: &Config) -> Result<Settings, Failure> {
@@ -102,7 +118,7 @@ fn settings(args: &ServeArgs, config: &Config) -> Result<Settings, Failure> {
     let cache = kept::open(&args.cache);
     let sandbox = Sandbox {
         python,
-        shown: shown(&config.python_lib_path),
+        shown: shown(&config.python_lib_path)?,
         rules: rules(args, config, &args.policy, args.replace_allowed)?,
         node: node(args, config, &cache)?,
         network,
@@ -173,16 +189,32 @@ fn node(args: &ServeArgs, config: &Config, cache: &Cache) -> Result<Option<NodeJ
 }
 
 /// The paths of these that a root can have. Of the others dify-sandbox's usual list has many, such as the
-/// directory of all shared objects; what a run needs there is found without it.
-fn shown(paths: &[PathBuf]) -> Vec<PathBuf> {
-    let fits = |path: &&PathBuf| match callgate_rootfs::Plan::new().add_host(path) {
-        Ok(_) => true,
-        Err(error) => {
-            warn!("python_lib_path: {error}; code does not see it, but for what its interpreter needs");
-            false
-        }
+/// directory of all shared objects, or files that every root has of its own; what a run needs there is found
+/// without it.
+fn shown(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+    // Whose the names in it are does not matter: no path is another's for that.
+    let nobody = Identity {
+        uid: 65534,
+        gid: 65534,
     };
-    paths.iter().filter(fits).cloned().collect()
+    let mut plan = Plan::base(nobody).map_err(Failure::input)?;
+    let mut fitting = Vec::new();
+    for path in paths {
+        let mut grown = plan.clone();
+        match grown.add_host(path) {
+            Ok(_) => {
+                plan = grown;
+                fitting.push(path.clone());
+            }
+            Err(PlanError::Conflict { .. }) => {
+                warn!("python_lib_path: each run has a {} of its own", path.display());
+            }
+            Err(error) => {
+                warn!("python_lib_path: {error}; code does not see it, but for what its interpreter needs");
+            }
+        }
+    }
+    Ok(fitting)
 }
 
 /// A policy, with what is listed besides or instead.

@@ -19,9 +19,15 @@ pub struct Document {
     /// What it says.
     pub value: Value,
     lines: BTreeMap<String, usize>,
+    words: BTreeMap<String, String>,
 }
 
 impl Document {
+    /// The number or truth value at a path as it is written: where text is meant, `0123` is not 123.
+    pub fn written(&self, path: &str) -> Option<&str> {
+        self.words.get(path).map(String::as_str)
+    }
+
     /// The line of a path (`spec.syscalls[3]`), from 1, or of what is around it.
     pub fn line(&self, path: &str) -> Option<usize> {
         let mut around = path;
@@ -58,6 +64,7 @@ pub fn documents(text: &str) -> Result<Vec<Document>, ImportError> {
     let mut reader = Reader {
         events: Parser::new_from_str(text),
         lines: BTreeMap::new(),
+        words: BTreeMap::new(),
     };
     let mut found = Vec::new();
     loop {
@@ -69,6 +76,7 @@ pub fn documents(text: &str) -> Result<Vec<Document>, ImportError> {
                 found.push(Document {
                     value,
                     lines: std::mem::take(&mut reader.lines),
+                    words: std::mem::take(&mut reader.words),
                 });
             }
             _ => {}
@@ -79,6 +87,7 @@ pub fn documents(text: &str) -> Result<Vec<Document>, ImportError> {
 struct Reader<'a> {
     events: Parser<'a, StrInput<'a>>,
     lines: BTreeMap<String, usize>,
+    words: BTreeMap<String, String>,
 }
 
 fn fault(line: usize, what: impl Into<String>) -> ImportError {
@@ -117,7 +126,13 @@ impl<'a> Reader<'a> {
         }
         self.lines.insert(path.clone(), line);
         match event {
-            Event::Scalar(text, style, 0, None) => Ok(scalar(&text, style)),
+            Event::Scalar(text, style, 0, None) => {
+                let value = scalar(&text, style);
+                if value.is_number() || value.is_boolean() {
+                    self.words.insert(path, text.into_owned());
+                }
+                Ok(value)
+            }
             Event::SequenceStart(0, None) => {
                 let mut list = Vec::new();
                 loop {
@@ -203,6 +218,12 @@ mod tests {
             json!({"a": [1, 16, -3, "4", "yes"], "b": [{"c": null, "d": u64::MAX}]})
         );
         assert_eq!(all[1].value, json!("x"));
+        let written = [
+            all[0].written("a[1]"),
+            all[0].written("a[3]"),
+            all[0].written("b[0].d"),
+        ];
+        assert_eq!(written, [Some("0x10"), None, Some("18446744073709551615")]);
         let told = all[0].fault("b[0].d.nothing", "bad").to_string();
         assert_eq!(told, "at b[0].d.nothing, line 5: bad");
     }

@@ -3,7 +3,7 @@
 use callgate_policy::import::yaml::{Document, documents};
 use serde_json::{Map, Value};
 
-use super::words::{Allowed, count, paths, port, seconds};
+use super::words::{Allowed, count, old_yes_or_no, paths, port, seconds};
 use super::{ConfigError, Read};
 
 /// Why pip is not called.
@@ -181,17 +181,20 @@ impl Setting<'_> {
     }
 
     fn yes_or_no(&self) -> Result<bool, ConfigError> {
-        self.value
-            .as_bool()
-            .ok_or_else(|| self.error("expected true or false"))
+        let said = match self.value {
+            Value::String(word) => old_yes_or_no(word),
+            value => value.as_bool(),
+        };
+        said.ok_or_else(|| self.error("expected true or false"))
     }
 
-    /// Text, numbers included, as a key may be one; none if it is empty.
+    /// Text; none if it is empty. What is a number or a truth value elsewhere is text as it is written: a key may
+    /// be `0123`.
     fn text(&self) -> Result<Option<String>, ConfigError> {
-        match self.value {
-            Value::String(text) if text.is_empty() => Ok(None),
-            Value::String(text) => Ok(Some(text.clone())),
-            Value::Number(number) => Ok(Some(number.to_string())),
+        match (self.value, self.document.written(self.key)) {
+            (Value::String(text), _) if text.is_empty() => Ok(None),
+            (Value::String(text), _) => Ok(Some(text.clone())),
+            (_, Some(written)) => Ok(Some(written.to_owned())),
             _ => Err(self.error("expected text")),
         }
     }
@@ -255,6 +258,35 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_what_is_written_whatever_else_it_could_be() {
+        for (written, key) in [
+            ("0123", "0123"),
+            ("0x1F", "0x1F"),
+            ("true", "true"),
+            ("123456789012345678901234567890", "123456789012345678901234567890"),
+            ("'0123' # quoted", "0123"),
+        ] {
+            let all = parsed(&format!("app:\n  key: {written}\n")).unwrap();
+            assert_eq!(all.config.key.as_deref(), Some(key));
+        }
+    }
+
+    #[test]
+    fn yes_and_no_are_what_they_were_before_yaml_had_true_and_false_alone() {
+        let all = parsed("enable_network: yes\nenable_preload: 'off'\napp:\n  debug: On\n").unwrap();
+        let Config {
+            enable_network,
+            enable_preload,
+            debug,
+            ..
+        } = all.config;
+        assert_eq!(
+            (enable_network, enable_preload, debug),
+            (Some(true), Some(false), Some(true))
+        );
+    }
+
+    #[test]
     fn the_file_that_dify_ships_is_read() {
         let all =
             parsed("app:\n  port: 8194\nlog_path: './logs'\nallowed_syscalls: # none\nproxy:\n  http: ''\n")
@@ -283,7 +315,7 @@ mod tests {
             "max_workers: 0",
             "app:\n  port: 70000",
             "worker_timeout: 1.5",
-            "enable_network: 'yes'",
+            "enable_network: 'maybe'",
             "app:\n  key: [1]",
             "app: 8194",
             "proxy: http://p",

@@ -48,6 +48,15 @@ pub(super) fn yes_or_no(word: &str) -> Option<bool> {
     }
 }
 
+/// A yes or no in YAML 1.1's words, which dify-sandbox takes in its file besides true and false.
+pub(super) fn old_yes_or_no(word: &str) -> Option<bool> {
+    match word {
+        "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => Some(true),
+        "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => Some(false),
+        _ => None,
+    }
+}
+
 /// The most workers and requests: more threads than that no machine has any use for.
 const MOST: u64 = 4096;
 
