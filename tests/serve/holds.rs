@@ -3,6 +3,7 @@
 //! - [`remains`]: what a server has, seen from outside, and that it has no more than before;
 //! - [`bombs`]: code that takes all it can: output, memory, processes, threads, time;
 //! - [`crowds`]: slow and vanishing clients, too many at once, large bodies, garbage;
+//! - [`unread`]: answers that nobody takes;
 //! - [`breaks`]: what is killed;
 //! - [`disks`]: full disks, a log that can't be written;
 //! - [`endurance`]: memory over many requests.
@@ -13,3 +14,4 @@ mod crowds;
 mod disks;
 mod endurance;
 mod remains;
+mod unread;

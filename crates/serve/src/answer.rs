@@ -1,10 +1,12 @@
 //! What clients are answered, in the shapes of dify-sandbox.
 
 use axum::Json;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use callgate_exec::{LimitHit, Outcome, SetUpFailure, Status, Usage, Violation};
 use serde::Serialize;
+
+use crate::unsent::Unsent;
 
 /// Everything is answered in this: `code` 0 and data, or a negative code, a message and no data.
 #[derive(Debug, Serialize)]
@@ -34,6 +36,13 @@ impl<T> From<Result<T, Refusal>> for Envelope<T> {
 /// Data.
 pub(crate) fn success<T: Serialize>(data: T) -> Response {
     Json(Envelope::from(Ok(data))).into_response()
+}
+
+/// Data that can be long: of these no more wait for their clients than there is room for.
+pub(crate) fn long<T: Serialize>(data: T, unsent: &Unsent) -> Result<Response, Refusal> {
+    let bytes = unsent.bytes(text(Ok(data)), 0)?;
+    let json = [(header::CONTENT_TYPE, "application/json")];
+    Ok((json, bytes).into_response())
 }
 
 /// The whole answer as text, without a status.

@@ -7,6 +7,7 @@ use tokio::sync::{Mutex, Semaphore};
 
 use crate::api::dependencies::Dependency;
 use crate::runner::Runner;
+use crate::unsent::Unsent;
 use crate::{Http, Settings};
 
 /// The server's state.
@@ -19,6 +20,8 @@ pub(crate) struct App {
     /// How many more bytes the bodies that are being read may have, all together: no more than those of all the
     /// requests that are let in.
     pub(crate) bodies: Semaphore,
+    /// Likewise for answers that are not taken yet.
+    pub(crate) unsent: Unsent,
     /// The packages as they were last looked at.
     pub(crate) dependencies: Mutex<Option<Vec<Dependency>>>,
     key: [u8; 32],
@@ -48,6 +51,7 @@ impl App {
             diagnose: settings.diagnose,
             http: settings.http,
             bodies: Semaphore::new(bodies(settings)),
+            unsent: Unsent::new(settings.sandbox.limits.output, settings.max_workers),
             dependencies: Mutex::default(),
             key: Sha256::digest(settings.key.as_bytes()).into(),
             phase: AtomicU8::new(Phase::Starting as u8),

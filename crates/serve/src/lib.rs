@@ -47,6 +47,7 @@ mod rules;
 mod runner;
 mod script;
 mod server;
+mod unsent;
 mod warm;
 
 use std::net::SocketAddr;

@@ -9,7 +9,7 @@ use axum::response::Response;
 
 use super::body;
 use super::run::{admitted, client, job, not_run};
-use crate::answer::{Refusal, success};
+use crate::answer::{Refusal, long};
 use crate::app::App;
 use crate::diagnosis::Diagnosis;
 use crate::job::{Job, Request};
@@ -34,5 +34,5 @@ pub(crate) async fn diagnose(
     let job = Job { learn: true, ..job };
     let ticket = admitted(&app)?;
     let done = app.runner.run(ticket, job, client, None).await.map_err(not_run)?;
-    Diagnosis::of(done, &rules).map(success)
+    long(Diagnosis::of(done, &rules)?, &app.unsent)
 }

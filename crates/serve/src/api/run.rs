@@ -8,7 +8,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 
 use super::{body, stream};
-use crate::answer::{Refusal, RunData, success};
+use crate::answer::{Refusal, RunData, long};
 use crate::app::{App, Phase};
 use crate::gate::Ticket;
 use crate::job::{Done, Job, Language, Request};
@@ -32,7 +32,7 @@ pub(crate) async fn run(
         return Ok(stream::events(app, ticket, job, client, left_out));
     }
     let done = app.runner.run(ticket, job, client, None).await;
-    answered(done, left_out).map(success)
+    long(answered(done, left_out)?, &app.unsent)
 }
 
 /// What a client is answered whose job was taken.

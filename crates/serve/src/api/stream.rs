@@ -14,16 +14,18 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use callgate_exec::{Listener, Stream};
 use hyper::body::Frame;
+use serde_json::Value;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::AbortHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::run::answered;
-use crate::answer::text;
+use crate::answer::{Refusal, RunData, text};
 use crate::app::App;
 use crate::gate::Ticket;
 use crate::job::Job;
 use crate::runner::Client;
+use crate::unsent::Unsent;
 
 /// The longest silence.
 const BEAT: Duration = Duration::from_secs(5);
@@ -41,7 +43,7 @@ pub(crate) fn wanted(headers: &HeaderMap) -> bool {
 
 /// Runs the job and answers with its events. When the client goes, the run is ended.
 pub(crate) fn events(app: Arc<App>, ticket: Ticket, job: Job, client: Client, left_out: bool) -> Response {
-    // What it holds is bounded by the limit of a run's output.
+    // What it holds is bounded by the room that there is for answers.
     let (tell, told) = unbounded_channel();
     let task = tokio::spawn(follow(app, ticket, job, client, left_out, tell));
     let body = Events {
@@ -68,17 +70,11 @@ async fn follow(
         // Nobody hears it any more when the run is about to be ended.
         let _ = piece.send((stream, bytes.to_vec()));
     });
-    let mut texts = [Text::default(), Text::default()];
-    let mut say = |stream: Stream, bytes: &[u8], last: bool| {
-        let [out, err] = &mut texts;
-        let (name, text) = match stream {
-            Stream::Stdout => ("stdout", out),
-            Stream::Stderr => ("stderr", err),
-        };
-        let more = text.next(bytes, last);
-        if !more.is_empty() {
-            let _ = tell.send(event(name, &serde_json::Value::from(more).to_string()));
-        }
+    let mut teller = Teller {
+        unsent: &app.unsent,
+        tell,
+        texts: Default::default(),
+        told: 0,
     };
     let run = app.runner.run(ticket, job, client, Some(listener));
     tokio::pin!(run);
@@ -87,21 +83,76 @@ async fn follow(
     let done = loop {
         tokio::select! {
             biased;
-            Some((stream, bytes)) = pieces.recv() => say(stream, &bytes, false),
+            Some((stream, bytes)) = pieces.recv() => if let Err(refusal) = teller.say(stream, &bytes, false) {
+                // With its future the run ends, too.
+                return teller.end(Err(refusal));
+            },
             done = &mut run => break done,
-            _ = beat.tick() => drop(tell.send(Bytes::from_static(b":\n\n"))),
+            _ = beat.tick() => teller.beat(),
         }
     };
-    while let Ok((stream, bytes)) = pieces.try_recv() {
-        say(stream, &bytes, false);
-    }
-    say(Stream::Stdout, &[], true);
-    say(Stream::Stderr, &[], true);
-    let _ = tell.send(event("end", &text(answered(done, left_out))));
+    let mut rest = || {
+        while let Ok((stream, bytes)) = pieces.try_recv() {
+            teller.say(stream, &bytes, false)?;
+        }
+        teller.say(Stream::Stdout, &[], true)?;
+        teller.say(Stream::Stderr, &[], true)
+    };
+    let answer = rest().and_then(|()| answered(done, left_out));
+    teller.end(answer);
 }
 
-fn event(name: &str, data: &str) -> Bytes {
-    Bytes::from(format!("event: {name}\ndata: {data}\n\n"))
+/// Tells a client what comes, as long as there is room for what it has not taken.
+struct Teller<'a> {
+    unsent: &'a Unsent,
+    tell: UnboundedSender<Bytes>,
+    /// What of each stream is not a whole character yet.
+    texts: [Text; 2],
+    /// How many bytes were told.
+    told: usize,
+}
+
+impl Teller<'_> {
+    /// The next bytes of a stream; with the last of them, what is left.
+    fn say(&mut self, stream: Stream, bytes: &[u8], last: bool) -> Result<(), Refusal> {
+        let [out, err] = &mut self.texts;
+        let (name, text) = match stream {
+            Stream::Stdout => ("stdout", out),
+            Stream::Stderr => ("stderr", err),
+        };
+        let more = text.next(bytes, last);
+        match more.is_empty() {
+            true => Ok(()),
+            false => self.event(name, &Value::from(more).to_string()),
+        }
+    }
+
+    /// The whole answer; where there is no room for it, why.
+    fn end(mut self, answer: Result<RunData, Refusal>) {
+        if let Err(refusal) = self.event("end", &text(answer)) {
+            self.send(Bytes::from(event("end", &text::<RunData>(Err(refusal)))));
+        }
+    }
+
+    fn event(&mut self, name: &str, data: &str) -> Result<(), Refusal> {
+        let bytes = self.unsent.bytes(event(name, data), self.told)?;
+        self.told = self.told.saturating_add(bytes.len());
+        self.send(bytes);
+        Ok(())
+    }
+
+    fn beat(&self) {
+        self.send(Bytes::from_static(b":\n\n"));
+    }
+
+    /// Nobody hears it any more when the task is about to be ended.
+    fn send(&self, bytes: Bytes) {
+        let _ = self.tell.send(bytes);
+    }
+}
+
+fn event(name: &str, data: &str) -> String {
+    format!("event: {name}\ndata: {data}\n\n")
 }
 
 /// Bytes that become text piece by piece: a character can be cut in two.
