@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::places::Place;
 use super::{exec, feed, outcome, policy};
-use crate::support::{CALLGATE, available, callgate, expect, root, said, scratch, tool};
+use crate::support::{CALLGATE, available, callgate, expect, root, said, scratch, tool, without_cgroups};
 
 /// A run's status, exit code and the limit that it hit.
 fn hit(outcome: &Value) -> Value {
@@ -233,21 +233,10 @@ fn a_pipe_that_is_held_outside_of_the_run_does_not_hold_it_up() {
 }
 
 /// `callgate exec ARGS` where no cgroup can be written to.
-fn without_cgroups(args: &[&str]) -> Command {
-    let line = "mount -t tmpfs tmpfs /sys/fs/cgroup && exec \"$@\"";
-    let mut command = Command::new("unshare");
+fn exec_without_cgroups(args: &[&str]) -> Command {
+    let mut command = without_cgroups();
     command
-        .args([
-            "--mount",
-            "sh",
-            "-ec",
-            line,
-            "sh",
-            CALLGATE,
-            "exec",
-            "--python",
-            "/usr/bin/python3",
-        ])
+        .args([CALLGATE, "exec", "--python", "/usr/bin/python3"])
         .args(args);
     command
 }
@@ -259,7 +248,7 @@ fn without_a_cgroup_tier_full_fails_and_auto_says_what_is_missing() {
     }
     for flags in [&["--tier", "full"][..], &["--tier", "full", "--memory", "64M"]] {
         let args: Vec<&str> = flags.iter().chain(&["-c", "print('reached')"]).copied().collect();
-        let output = expect(125, &mut without_cgroups(&args));
+        let output = expect(125, &mut exec_without_cgroups(&args));
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(output.stdout.is_empty(), "{}", said(&output));
         for word in [
@@ -271,7 +260,7 @@ fn without_a_cgroup_tier_full_fails_and_auto_says_what_is_missing() {
             assert!(stderr.contains(word), "{word}: {stderr}");
         }
     }
-    let output = expect(0, &mut without_cgroups(&["-c", "print('reached')"]));
+    let output = expect(0, &mut exec_without_cgroups(&["-c", "print('reached')"]));
     let stderr = String::from_utf8_lossy(&output.stderr);
     for word in [
         "tier full",
@@ -283,7 +272,7 @@ fn without_a_cgroup_tier_full_fails_and_auto_says_what_is_missing() {
     }
     let json = expect(
         0,
-        &mut without_cgroups(&[
+        &mut exec_without_cgroups(&[
             "--json",
             "--memory",
             "96M",
@@ -302,16 +291,8 @@ fn without_a_cgroup_tier_full_fails_and_auto_says_what_is_missing() {
         "{outcome:#}"
     );
     assert_eq!(outcome["usage"]["memory_peak_bytes"], Value::Null);
-    let doctor = Command::new("unshare")
-        .args([
-            "--mount",
-            "sh",
-            "-ec",
-            "mount -t tmpfs tmpfs /sys/fs/cgroup && exec \"$@\"",
-            "sh",
-            CALLGATE,
-        ])
-        .args(["doctor", "--json"])
+    let doctor = without_cgroups()
+        .args([CALLGATE, "doctor", "--json"])
         .output()
         .unwrap();
     let report = crate::support::json(&doctor);

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{feed, interpreter, outcome_of};
 use crate::support::sys::refuse_user_namespaces;
-use crate::support::{CALLGATE, available, callgate, expect, root, scratch, tool};
+use crate::support::{CALLGATE, available, callgate, expect, root, scratch, tool, without_cgroups};
 
 /// The capabilities of a plain `docker run`.
 pub const DOCKER: &str = "-all,+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,+net_bind_service,\
@@ -174,19 +174,9 @@ impl Place {
                     .chain(&["-"]),
             ),
             Self::Container => {
-                let line = "mount -t tmpfs tmpfs /sys/fs/cgroup && exec \"$@\"";
-                let mut command = Command::new("unshare");
+                let mut command = without_cgroups();
                 command
-                    .args([
-                        "--mount",
-                        "sh",
-                        "-ec",
-                        line,
-                        "sh",
-                        "setpriv",
-                        "--bounding-set",
-                        DOCKER,
-                    ])
+                    .args(["setpriv", "--bounding-set", DOCKER])
                     .args([CALLGATE, "exec", "--json", "--python", "/usr/bin/python3"])
                     .args(flags)
                     .arg("-");

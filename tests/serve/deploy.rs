@@ -9,7 +9,9 @@ use std::process::Command;
 
 use super::server::{Server, Setup};
 use crate::exec::interpreter;
-use crate::support::{CALLGATE, available, callgate, expect, repository, root, said, scratch, tool};
+use crate::support::{
+    CALLGATE, available, callgate, expect, repository, root, said, scratch, tool, without_cgroups,
+};
 
 fn deploy(name: &str) -> PathBuf {
     repository().join("crates/serve/deploy").join(name)
@@ -176,19 +178,9 @@ fn contained(capabilities: &str, policy: &str, dir: &Path) -> Server {
     let filter = dir.join("filter.bpf");
     let mut emit = callgate(["policy", "emit", policy, "--format", "bpf", "-o"]);
     expect(0, emit.arg(&filter).current_dir(dir));
-    let mut command = Command::new("unshare");
-    let line = "mount -t tmpfs tmpfs /sys/fs/cgroup && exec \"$@\"";
+    let mut command = without_cgroups();
     command
-        .args([
-            "--mount",
-            "sh",
-            "-ec",
-            line,
-            "sh",
-            "setpriv",
-            "--bounding-set",
-            capabilities,
-        ])
+        .args(["setpriv", "--bounding-set", capabilities])
         .args(["python3", "-I", "-c", UNDER])
         .arg(&filter)
         .arg(CALLGATE)

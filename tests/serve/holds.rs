@@ -1,6 +1,7 @@
 //! What clients and their code do to a server: it answers the next request, and nothing of the bad one is left.
 //!
-//! - [`remains`]: what a server has, seen from outside, and that it has no more than before;
+//! - [`remains`]: what a server has, seen from outside, and that it has no more than before; [`processes`]: what the
+//!   kernel tells of processes;
 //! - [`bombs`]: code that takes all it can: output, memory, processes, threads, time;
 //! - [`crowds`]: slow and vanishing clients, too many at once, large bodies, garbage;
 //! - [`unread`]: answers that nobody takes;
@@ -13,5 +14,6 @@ mod breaks;
 mod crowds;
 mod disks;
 mod endurance;
+mod processes;
 mod remains;
 mod unread;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::remains::{Watched, Where, descendants, everywhere, parent};
+use super::processes::{descendants, parent};
+use super::remains::{Watched, Where, everywhere};
 use crate::serve::server::{Server, Setup, eventually};
 use crate::support::{available, root, tool};
 

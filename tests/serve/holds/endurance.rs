@@ -8,7 +8,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use super::remains::{Watched, Where, descendants};
+use super::processes::descendants;
+use super::remains::{Watched, Where};
 use crate::serve::server::Server;
 use crate::support::{available, root};
 

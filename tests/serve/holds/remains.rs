@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::processes::{descriptors, threads};
 use crate::serve::server::{KEY, LONG, Server, Setup, eventually};
-use crate::support::{CALLGATE, available, expect, root, tool};
+use crate::support::{CALLGATE, available, expect, root, tool, without_cgroups};
 
-/// The capabilities of a plain container, and no cgroup that could be written to.
-const CONTAINER: &str = "mount -t tmpfs tmpfs /sys/fs/cgroup && exec setpriv --bounding-set \
-                         -all,+chown,+dac_override,+fowner,+kill,+mknod,+setgid,+setpcap,+setuid,+sys_chroot \"$@\"";
+/// The capabilities that the deployment gives a server, which are fewer than a plain container has.
+const DEPLOYED: &str = "-all,+chown,+dac_override,+fowner,+kill,+mknod,+setgid,+setpcap,+setuid,+sys_chroot";
 
 /// A server with directories of its own, whose runs are told from all others on this machine by the path of
 /// their interpreter.
@@ -65,8 +65,8 @@ impl Watched {
         let command = match place {
             Where::Host => Command::new(CALLGATE),
             Where::Container => {
-                let mut command = Command::new("unshare");
-                command.args(["--mount", "sh", "-ec", CONTAINER, "sh", CALLGATE]);
+                let mut command = without_cgroups();
+                command.args(["setpriv", "--bounding-set", DEPLOYED, CALLGATE]);
                 command
             }
         };
@@ -230,55 +230,6 @@ impl Watched {
             .unwrap();
         line.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap() << 10
     }
-}
-
-/// The process's parent.
-pub fn parent(pid: i32) -> Option<i32> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
-    line.trim().parse().ok()
-}
-
-/// The children of a process, their children, and so on.
-pub fn descendants(of: i32) -> Vec<i32> {
-    let all: Vec<(i32, i32)> = std::fs::read_dir("/proc")
-        .unwrap()
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter_map(|pid| Some((pid, parent(pid)?)))
-        .collect();
-    let mut found = vec![of];
-    let mut seen = 0;
-    while let Some(next) = found.get(seen).copied() {
-        found.extend(
-            all.iter()
-                .filter(|(_, parent)| *parent == next)
-                .map(|(pid, _)| *pid),
-        );
-        seen += 1;
-    }
-    found.split_off(1)
-}
-
-/// What a process has open.
-fn descriptors(pid: i32) -> Vec<String> {
-    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
-    let mut all: Vec<String> = open
-        .flatten()
-        .filter_map(|entry| Some(std::fs::read_link(entry.path()).ok()?.display().to_string()))
-        .collect();
-    all.sort();
-    all
-}
-
-/// The names of a process's threads.
-fn threads(pid: i32) -> Vec<String> {
-    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
-    let name = |entry: std::fs::DirEntry| std::fs::read_to_string(entry.path().join("comm"));
-    tasks
-        .flatten()
-        .filter_map(|entry| Some(name(entry).ok()?.trim().to_owned()))
-        .collect()
 }
 
 /// Everything below a directory.

@@ -1,10 +1,13 @@
 //! dify-sandbox's `config.yaml`.
 
-use callgate_policy::import::yaml::{Document, documents};
+mod setting;
+
+use callgate_policy::import::yaml::documents;
 use serde_json::{Map, Value};
 
-use super::words::{Allowed, count, old_yes_or_no, paths, port, seconds};
+use super::words::{Allowed, count, paths, port, seconds};
 use super::{ConfigError, Read};
+use setting::Setting;
 
 /// Why pip is not called.
 pub(super) const NO_PIP: &str =
@@ -137,76 +140,6 @@ fn flat(settings: &Map<String, Value>) -> Vec<(String, &Value)> {
         }
     }
     all
-}
-
-/// One setting of the file.
-struct Setting<'a> {
-    document: &'a Document,
-    name: &'a str,
-    key: &'a str,
-    value: &'a Value,
-}
-
-impl Setting<'_> {
-    /// The file and the line.
-    fn place(&self) -> String {
-        match self.document.line(self.key) {
-            Some(line) => format!("{} line {line}", self.name),
-            None => self.name.to_owned(),
-        }
-    }
-
-    fn unknown(&self) -> String {
-        format!(
-            "{}: the key {} is not known and has no effect; known are {}",
-            self.place(),
-            self.key,
-            KNOWN.join(", ")
-        )
-    }
-
-    fn error(&self, what: impl std::fmt::Display) -> ConfigError {
-        ConfigError {
-            place: self.place(),
-            what: format!("{}: {what}", self.key),
-        }
-    }
-
-    fn number<T>(&self, of: impl Fn(u64) -> Result<T, String>) -> Result<T, ConfigError> {
-        let number = self
-            .value
-            .as_u64()
-            .ok_or_else(|| "expected a whole number".to_owned());
-        number.and_then(of).map_err(|what| self.error(what))
-    }
-
-    fn yes_or_no(&self) -> Result<bool, ConfigError> {
-        let said = match self.value {
-            Value::String(word) => old_yes_or_no(word),
-            value => value.as_bool(),
-        };
-        said.ok_or_else(|| self.error("expected true or false"))
-    }
-
-    /// Text; none if it is empty. What is a number or a truth value elsewhere is text as it is written: a key may
-    /// be `0123`.
-    fn text(&self) -> Result<Option<String>, ConfigError> {
-        match (self.value, self.document.written(self.key)) {
-            (Value::String(text), _) if text.is_empty() => Ok(None),
-            (Value::String(text), _) => Ok(Some(text.clone())),
-            (_, Some(written)) => Ok(Some(written.to_owned())),
-            _ => Err(self.error("expected text")),
-        }
-    }
-
-    fn words(&self) -> Result<Vec<String>, ConfigError> {
-        let word = |value: &Value| match value {
-            Value::String(text) if !text.is_empty() => Ok(text.clone()),
-            Value::Number(number) => Ok(number.to_string()),
-            _ => Err(self.error(format!("{value} is neither a number nor a word"))),
-        };
-        self.value.as_array().into_iter().flatten().map(word).collect()
-    }
 }
 
 #[cfg(test)]
