@@ -2,9 +2,10 @@
 
 use std::io::Read;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::holds::processes::descendants;
 use super::server::{LONG, Server, Setup, eventually};
 use crate::support::{available, expect, root, scratch};
 
@@ -90,6 +91,51 @@ fn a_server_that_is_not_ready_yet_ends_as_well() {
     server.signal(libc::SIGTERM);
     assert_eq!(server.ended().code(), Some(0));
     assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+}
+
+/// Goes into the namespace of a process's children with one of its own, for which it never waits.
+const STRANGER: &str = "
+import ctypes, os, sys, time
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.setns(os.open(f'/proc/{sys.argv[1]}/ns/pid', os.O_RDONLY), 0x20000000):
+    sys.exit(os.strerror(ctypes.get_errno()))
+if os.fork() == 0:
+    time.sleep(600)
+print('in', flush=True)
+time.sleep(600)
+";
+
+#[test]
+fn a_namespace_that_can_not_end_holds_no_end_up() {
+    if !available("root", root()) {
+        return;
+    }
+    let mut server = Server::start(&["--tier", "full", "--python", "/usr/bin/python3"]);
+    let own = std::fs::read_link("/proc/self/ns/pid").unwrap();
+    let elsewhere = |pid: &i32| std::fs::read_link(format!("/proc/{pid}/ns/pid")).is_ok_and(|ns| ns != own);
+    let mut bed = None;
+    eventually("a bed", || {
+        bed = descendants(server.pid()).into_iter().find(elsewhere);
+        bed.is_some()
+    });
+    let mut stranger = Command::new("/usr/bin/python3")
+        .args(["-I", "-c", STRANGER, &bed.unwrap().to_string()])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = [0; 2];
+    stranger.stdout.take().unwrap().read_exact(&mut said).unwrap();
+    assert_eq!(&said, b"in");
+    let begun = Instant::now();
+    server.signal(libc::SIGTERM);
+    assert_eq!(server.ended().code(), Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+    assert!(server.log().iter().any(|entry| {
+        let text = entry["message"].as_str().unwrap_or_default();
+        text.contains("not all warm interpreters have ended")
+    }));
+    stranger.kill().unwrap();
+    stranger.wait().unwrap();
 }
 
 /// An interpreter with a module `takes_a_while`, whose import takes so many seconds.

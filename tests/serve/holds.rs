@@ -14,6 +14,6 @@ mod breaks;
 mod crowds;
 mod disks;
 mod endurance;
-mod processes;
+pub mod processes;
 mod remains;
 mod unread;

@@ -138,6 +138,11 @@ impl Engine {
         }
     }
 
+    /// Ends the templates.
+    pub(crate) fn cool_down(&self) {
+        self.warm.clear();
+    }
+
     /// Whether templates are asked for.
     pub(crate) fn is_to_be_warm(&self) -> bool {
         self.sandbox.warmth.is_some()

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use callgate_exec::{SetUpFailure, Status, Tier};
@@ -59,10 +59,31 @@ pub fn serve(mut settings: Settings) -> Result<(), ServeError> {
     settings.http.connections = descriptors::connections(settings.http.connections, settings.max_workers);
     let engine = Arc::new(Engine::new(settings.sandbox.clone(), settings.max_workers)?);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let served = runtime.block_on(until_stopped(settings, engine));
+    let served = runtime.block_on(until_stopped(settings, Arc::clone(&engine)));
     // What is left are connections that nobody waits for any more.
     runtime.shutdown_timeout(Duration::from_millis(100));
+    cool_down(engine);
     served
+}
+
+/// Ends the templates, but does not wait for long: a process of somebody else in one of their namespaces can keep
+/// an init from ending (pid_namespaces(7)). What is left is killed when this process has ended.
+fn cool_down(engine: Arc<Engine>) {
+    let (tell, told) = mpsc::channel();
+    let work = move || {
+        engine.cool_down();
+        let _ = tell.send(());
+    };
+    let ended = match std::thread::Builder::new().name("end".to_owned()).spawn(work) {
+        Ok(_) => told.recv_timeout(LAST).is_ok(),
+        Err(_) => false,
+    };
+    if !ended {
+        warn!(
+            "not all warm interpreters have ended within {} s: they are left to the kernel",
+            LAST.as_secs()
+        );
+    }
 }
 
 async fn until_stopped(settings: Settings, engine: Arc<Engine>) -> Result<(), ServeError> {

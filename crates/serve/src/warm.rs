@@ -88,6 +88,12 @@ impl Warm {
         Ok(())
     }
 
+    /// Ends those that are in use.
+    pub(crate) fn clear(&self) {
+        let before = std::mem::take(&mut *self.0.write().unwrap_or_else(PoisonError::into_inner));
+        drop(before);
+    }
+
     /// The template for runs with or without a network.
     pub(crate) fn template(&self, network: bool) -> Option<Arc<Template>> {
         let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
