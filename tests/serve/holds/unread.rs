@@ -22,7 +22,7 @@ fn answers_that_nobody_takes_hold_no_more_than_some_runs_can_answer() {
     if !available("root", root()) {
         return;
     }
-    let watched = Watched::start(Where::Host, &["--output-limit", "1M", "--patience", "60"], &[]);
+    let watched = Watched::start(Where::Host, &["--output-limit", "1M", "--patience", "600"], &[]);
     let before = watched.memory();
     let whole = Server::request(LONGEST);
     let events = String::from_utf8(whole.clone()).unwrap();
