@@ -1,6 +1,6 @@
 //! What is killed around a server: runs, templates, the server itself.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::json;
@@ -202,4 +202,66 @@ fn whoever_is_killed_while_many_run_every_answer_is_right_or_says_what_happened(
     });
     assert!(right > 0, "of {told} answers none is right");
     watched.holds("killing while many run");
+    // None of the beds is stuck with what its template has left.
+    eventually("all interpreters", || {
+        watched.server.metric("callgate_beds_ready") >= 4.0
+    });
+}
+
+/// For some seconds, as soon as a template has a new fork kills both; prints how often. It has no time to lose.
+const AIM: &str = "
+import os, sys, time
+server, mark, end, killed = sys.argv[1], sys.argv[2], time.time() + 6, 0
+
+def children(pid):
+    found = []
+    try:
+        for task in os.listdir(f'/proc/{pid}/task'):
+            found += open(f'/proc/{pid}/task/{task}/children').read().split()
+    except OSError:
+        pass
+    return found
+
+def is_template(pid):
+    try:
+        return open(f'/proc/{pid}/cmdline').read().startswith(mark)
+    except OSError:
+        return False
+
+while time.time() < end:
+    for template in filter(is_template, children(server)):
+        before, soon = set(children(template)), time.time() + 1
+        while time.time() < soon:
+            new = set(children(template)) - before
+            if new:
+                for pid in [*new, template]:
+                    try:
+                        os.kill(int(pid), 9)
+                    except ProcessLookupError:
+                        pass
+                killed += 1
+                break
+print(killed)
+";
+
+#[test]
+fn forks_that_die_with_their_template_before_anybody_attached_leave_no_bed_stuck() {
+    if !available("root", root()) {
+        return;
+    }
+    // The init of such a bed could not end: the dead fork was the server's, and its thread waited for its own only.
+    let watched = Watched::start(Where::Host, &[], &[]);
+    let mut aim = Command::new("/usr/bin/python3");
+    aim.args(["-I", "-c", AIM, &watched.server.pid().to_string()]);
+    aim.arg(watched.dir.path().join("marked/bin/python"));
+    let mut aim = aim.stdout(Stdio::piped()).spawn().unwrap();
+    while aim.try_wait().unwrap().is_none() {
+        // Each run makes room for another fork; how it ends does not matter.
+        watched.server.ask("print(1)", &json!({}));
+    }
+    let killed = aim.wait_with_output().unwrap().stdout;
+    let killed: u32 = String::from_utf8_lossy(&killed).trim().parse().unwrap();
+    assert!(killed > 3, "{killed}");
+    eventually("all beds", || watched.server.metric("callgate_beds_ready") >= 4.0);
+    watched.holds("forks that died with their template");
 }

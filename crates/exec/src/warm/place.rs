@@ -4,7 +4,9 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use callgate_launch::Nursery;
 use callgate_python::template;
@@ -55,9 +57,11 @@ impl Drop for Anchor {
         if self.over {
             return;
         }
+        // Where it has none of its own, it is itself what is waited for.
+        let inside = namespace(self.pid).filter(|inside| namespace(Pid::this()).as_ref() != Some(inside));
         let _ = kill(self.pid, Signal::SIGKILL);
         // An init ends when all in its namespace have been waited for, of which some are our tracees.
-        let all = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD;
+        let all = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD | WaitPidFlag::WNOHANG;
         loop {
             match waitpid(None, Some(all)) {
                 // One that stops on its way must be let go; nothing of a bed may outlive it.
@@ -65,11 +69,38 @@ impl Drop for Anchor {
                     let _ = kill(pid, Signal::SIGKILL);
                     let _ = ptrace::cont(pid, None);
                 }
+                Ok(WaitStatus::StillAlive) => {
+                    bury(inside.as_deref());
+                    thread::sleep(SOON);
+                }
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(_) => return,
             }
         }
     }
+}
+
+/// How long is waited until it is looked again whether an init has ended.
+const SOON: Duration = Duration::from_millis(1);
+
+/// Waits for what has ended in this namespace and is ours since its template has ended: a fork that was not attached
+/// to yet. Who adopts is the program, and so its first thread (prctl(2), PR_SET_CHILD_SUBREAPER), not this one.
+fn bury(namespace: Option<&Path>) {
+    let Some(inside) = namespace else { return };
+    let adopted = std::fs::read_to_string(format!("/proc/self/task/{}/children", std::process::id()));
+    for word in adopted.unwrap_or_default().split_whitespace() {
+        let Ok(pid) = word.parse().map(Pid::from_raw) else {
+            continue;
+        };
+        if self::namespace(pid).as_deref() == Some(inside) {
+            let _ = waitpid(pid, Some(WaitPidFlag::__WALL | WaitPidFlag::WNOHANG));
+        }
+    }
+}
+
+/// The namespace that a process has its number in (pid_namespaces(7)).
+fn namespace(pid: Pid) -> Option<PathBuf> {
+    std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok()
 }
 
 impl Place {
@@ -152,9 +183,8 @@ impl Place {
         match self {
             Self::Inside { init, mut tracer, .. } => {
                 // A number alone could be another's by now.
-                let place = |pid: i32| std::fs::read_link(format!("/proc/{pid}/ns/pid"));
                 tracer.join(fork).map_err(|error| tracing(&error))?;
-                if place(fork).ok() != place(init.pid()).ok() {
+                if namespace(Pid::from_raw(fork)) != namespace(init.pid) {
                     return Err(failure(format!("its fork {fork} is not in its bed"), None));
                 }
                 let number = init.pid();
