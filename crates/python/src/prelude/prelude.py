@@ -3,7 +3,7 @@
 # What follows this file says where the program comes from: once.py or template.py. Until the marker
 # call is acknowledged, no byte of it is decoded, compiled or evaluated; afterwards nothing is imported
 # on its behalf.
-import builtins, io, posix, sys
+import _imp, _warnings, builtins, io, posix, sys
 from _frozen_importlib_external import SourceFileLoader
 
 __builtins__ = dict(vars(builtins))  # this file's own: the program may rebind what is in builtins
@@ -141,6 +141,44 @@ def mark(lseek=posix.lseek):
         refuse("no supervisor answered the prelude's marker call")
 
 
+class Found(Exception):
+    pass
+
+
+def translated(source, name):
+    # What compile(source, name, "exec", 0, True) returns, at a price that a small program notices less: compile() asks
+    # whether it was given a tree, for which CPython makes all of ast's classes (and takes them apart at the end),
+    # an eighth of its whole start. exec() does not ask. Its code is taken from the frame that is about to run it,
+    # which ends there. None where that is not plain: errors and warnings tell the file's name.
+    if sys.implementation.name != "cpython" or sys.version_info >= (3, 14) or sys.gettrace() is not None:
+        return None
+    namespace = {"__builtins__": {}}
+    codes = []
+
+    def tracer(frame, event, argument):
+        # A codec that decodes the source has frames, too.
+        if frame.f_globals is namespace:
+            codes.append(frame.f_code)
+            raise Found
+
+    filters = getattr(sys.modules.get("warnings", _warnings), "filters", _warnings.filters)
+    strict = ("error", None, Warning, None, 0)
+    filters.insert(0, strict)
+    _warnings._filters_mutated()
+    sys.settrace(tracer)
+    try:
+        exec(source, namespace)
+    except Found:
+        _imp._fix_co_filename(codes[0], name)
+        return codes[0]
+    except Exception:
+        return None
+    finally:
+        sys.settrace(None)
+        filters.remove(strict)
+        _warnings._filters_mutated()
+
+
 def execute(source, name, arguments):
     # Bound here, while the names still mean what this file says: the program may rebind them.
     display, run, translate = sys.__excepthook__, exec, compile
@@ -152,7 +190,8 @@ def execute(source, name, arguments):
 
     uncaught = None
     try:
-        run(translate(source, name, "exec", 0, True), main.__dict__)
+        code = translated(source, name) or translate(source, name, "exec", 0, True)
+        run(code, main.__dict__)
     except SystemExit:
         raise
     except BaseException as error:
