@@ -11,6 +11,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::elsewhere;
+use crate::exec::feed;
 use crate::support::{available, callgate, expect, root, said, scratch, tool};
 
 /// A virtual environment without packages, and a cache of its own.
@@ -79,19 +80,28 @@ impl Place {
     }
 }
 
+/// A kept finding, with what it rests on.
 pub fn content(path: &Path) -> Value {
     let text = std::fs::read_to_string(path).unwrap();
-    serde_json::from_str(text.split_once('\n').unwrap().1).unwrap()
+    let mut lines = text
+        .lines()
+        .skip(1)
+        .map(|line| serde_json::from_str(line).unwrap());
+    let mut content: Value = lines.next().unwrap();
+    content["rests_on"] = lines.next().unwrap();
+    content
 }
 
 /// Writes a kept file as callgate does, with the hash that belongs to it.
 pub fn forge(path: &Path, content: &Value) {
-    let body = content.to_string();
+    let mut content = content.clone();
+    let rests_on = content.as_object_mut().unwrap().remove("rests_on").unwrap();
+    let body = format!("{content}\n{rests_on}");
     let hash: String = Sha256::digest(&body)
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect();
-    std::fs::write(path, format!("callgate.found/1 {hash}\n{body}")).unwrap();
+    std::fs::write(path, format!("callgate.found/2 {hash}\n{body}")).unwrap();
 }
 
 /// Which file it is and when it was written.
@@ -199,6 +209,35 @@ fn forged(place: &Place, secret: &Path) -> (PathBuf, Value) {
         serde_json::json!({"Tree": {"source": secret}}),
     );
     (plan, kept)
+}
+
+#[test]
+fn a_run_that_begins_with_a_root_of_before_begins_again_and_the_code_is_not_lost() {
+    if !available("root", root()) {
+        return;
+    }
+    let place = Place::new();
+    for (number, tier) in ["full", "container"].into_iter().enumerate() {
+        place.kept("python-root");
+        expect(0, &mut place.exec("print(1)"));
+        let module = format!("near{number}");
+        // With a directory in it, of which the plan says something; all of it is newer than what is kept.
+        std::fs::create_dir(place.packages().join(&module)).unwrap();
+        std::fs::write(
+            place.packages().join(&module).join("__init__.py"),
+            "word = 'seen'",
+        )
+        .unwrap();
+        let mut command = place.call(&["exec", "--quiet", "--tier", tier, "-"]);
+        let code = format!("import {module}\nprint({module}.word)\n");
+        let output = feed(&mut command, code.as_bytes());
+        let words = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert_eq!(
+            (words(&output.stdout), words(&output.stderr), output.status.code()),
+            ("seen\n".to_owned(), String::new(), Some(0)),
+            "{tier}"
+        );
+    }
 }
 
 #[test]

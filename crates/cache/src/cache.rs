@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::ahead::Ahead;
 use crate::file::{self, hex};
 use crate::seen::watched;
 use crate::state::Witnesses;
@@ -20,6 +21,8 @@ use crate::trust;
 pub struct Cache {
     place: Option<Place>,
     notes: Mutex<Vec<String>>,
+    /// What findings rest on that are used already, if that is asked for.
+    ahead: Option<Ahead>,
 }
 
 #[derive(Debug)]
@@ -30,13 +33,38 @@ struct Place {
     finder: String,
 }
 
-/// A finding as it is kept.
+/// The two lines of a kept file.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    text: Vec<u8>,
+    /// Where the first ends.
+    at: usize,
+}
+
+impl Lines {
+    fn of(text: Vec<u8>) -> Self {
+        let at = text.iter().position(|byte| *byte == b'\n').unwrap_or(text.len());
+        Self { text, at }
+    }
+
+    fn finding(&self) -> &[u8] {
+        self.text.get(..self.at).unwrap_or_default()
+    }
+
+    /// Whether all that it rests on is as it was. What can't be read does not hold.
+    pub(crate) fn hold(&self) -> bool {
+        let rests_on = self.text.get(self.at + 1..).unwrap_or_default();
+        serde_json::from_slice::<Witnesses>(rests_on).is_ok_and(|rests_on| rests_on.hold())
+    }
+}
+
+/// A finding as it is kept. A line for it, and one for what it rests on ([`Witnesses`]), which is the longer one and can
+/// be read apart.
 #[derive(Serialize, Deserialize)]
 struct Kept<T> {
     finder: String,
     kind: String,
     key: String,
-    rests_on: Witnesses,
     finding: T,
 }
 
@@ -56,7 +84,7 @@ impl Cache {
                     dir,
                     finder: finder(),
                 }),
-                notes: Mutex::default(),
+                ..Self::none()
             },
             Err(why) => {
                 let cache = Self::none();
@@ -64,6 +92,22 @@ impl Cache {
                 cache
             }
         }
+    }
+
+    /// Hands out what is kept without looking whether it is as fresh as it should be. Before anything is done that
+    /// can't be undone, [`Cache::holds`] has to be asked.
+    #[must_use]
+    pub fn ahead(self) -> Self {
+        Self {
+            ahead: Some(Ahead::default()),
+            ..self
+        }
+    }
+
+    /// Looks whether everything that has been handed out still holds. If not, all that was made of it has to be given
+    /// up, and asked for again of a cache that is not [`ahead`](Cache::ahead). Always true of one that isn't.
+    pub fn holds(&self) -> bool {
+        self.ahead.as_ref().is_none_or(Ahead::holds)
     }
 
     /// Whether anything is kept.
@@ -97,16 +141,23 @@ impl Cache {
         let (Some(place), Ok(key)) = (&self.place, serde_json::to_string(key)) else {
             return look();
         };
-        let name = format!("{kind}-{}", &hex(&Sha256::digest(&key))[..32]);
+        // Another build's findings, which can have another form, go by other names.
+        let digest = Sha256::new()
+            .chain_update(&place.finder)
+            .chain_update(&key)
+            .finalize();
+        let name = format!("{kind}-{}", &hex(&digest)[..32]);
         let known = |kept: &Kept<T>| kept.finder == place.finder && kept.kind == kind && kept.key == key;
-        match file::read(&place.dir, &name) {
+        match file::read(&place.dir, &name).map(|text| text.map(Lines::of)) {
             Ok(None) => {}
-            Ok(Some(text)) => match serde_json::from_slice::<Kept<T>>(&text) {
-                Ok(kept) if known(&kept) && kept.rests_on.hold() => return Ok(kept.finding),
-                // Old, or another build's.
-                Ok(_) => {}
+            Ok(Some(lines)) => match serde_json::from_slice::<Kept<T>>(lines.finding()) {
+                Ok(kept) => {
+                    if known(&kept) && self.fresh(lines) {
+                        return Ok(kept.finding);
+                    }
+                }
                 // Another build may have written other fields.
-                Err(_) if !of_finder(&text, &place.finder) => {}
+                Err(_) if !of_finder(lines.finding(), &place.finder) => {}
                 Err(error) => self.pass_over(place, &name, &format!("it is damaged ({error})")),
             },
             Err(why) => self.pass_over(place, &name, &why.to_string()),
@@ -119,10 +170,14 @@ impl Cache {
                 finder: place.finder.clone(),
                 kind: kind.to_owned(),
                 key,
-                rests_on,
                 finding,
             };
             let written = serde_json::to_vec(&kept)
+                .and_then(|mut text| {
+                    text.push(b'\n');
+                    serde_json::to_writer(&mut text, &rests_on)?;
+                    Ok(text)
+                })
                 .map_err(|error| error.to_string())
                 .and_then(|text| file::write(&place.dir, &name, &text).map_err(|error| error.to_string()));
             if let Err(error) = written {
@@ -134,6 +189,14 @@ impl Cache {
             return Ok(kept.finding);
         }
         Ok(finding)
+    }
+
+    /// Whether all that it rests on is as it was; where we are ahead, that is looked at later.
+    fn fresh(&self, lines: Lines) -> bool {
+        match &self.ahead {
+            Some(ahead) => ahead.leave(lines),
+            None => lines.hold(),
+        }
     }
 
     fn pass_over(&self, place: &Place, name: &str, why: &str) {
@@ -169,5 +232,43 @@ fn finder() -> String {
             data.mtime_nsec()
         ),
         Err(_) => version.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{Part, saw};
+
+    fn length(cache: &Cache, of: &Path) -> u64 {
+        let look = || -> io::Result<u64> {
+            saw(of, Part::Whole);
+            Ok(std::fs::metadata(of)?.len())
+        };
+        cache.recall("length", &of, look).unwrap()
+    }
+
+    #[test]
+    fn what_is_handed_out_ahead_is_told_when_it_does_not_hold() {
+        let dir = tempfile::tempdir().unwrap();
+        let (place, file) = (dir.path().join("found"), dir.path().join("file"));
+        std::fs::write(&file, "four").unwrap();
+        // What has just changed is not kept.
+        std::thread::sleep(Duration::from_secs(2));
+        assert_eq!(length(&Cache::open(&place), &file), 4);
+        let ahead = Cache::open(&place).ahead();
+        assert_eq!(length(&ahead, &file), 4);
+        assert!(ahead.holds());
+        std::fs::write(&file, "longer").unwrap();
+        // What has been seen to hold was handed out in time; what is handed out from now on is not.
+        assert!(ahead.holds());
+        assert_eq!(length(&ahead, &file), 4);
+        assert!(!ahead.holds() && !ahead.holds());
+        let patient = Cache::open(&place);
+        assert_eq!(length(&patient, &file), 6);
+        assert!(patient.holds());
     }
 }

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use crate::trust::{self, Distrust};
 
 /// The first word of a file; what is written otherwise gets another one.
-const SCHEMA: &str = "callgate.found/1";
+const SCHEMA: &str = "callgate.found/2";
 /// No finding is longer: what is, is something else.
 const MOST: u64 = 32 << 20;
 /// So many are kept; then those that were written first go.
@@ -42,7 +42,9 @@ pub(crate) fn read(dir: &OwnedFd, name: &str) -> Result<Option<Vec<u8>>, Unusabl
         Err(errno) => return Err(io::Error::from(errno).into()),
     };
     trust::file(Path::new(name), &file)?;
-    let mut bytes = Vec::new();
+    // One byte more than there is: what is read at once needs not be asked for in parts.
+    let length = file.metadata()?.len().min(MOST);
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0) + 1);
     file.take(MOST).read_to_end(&mut bytes)?;
     let at = bytes
         .iter()
@@ -81,7 +83,12 @@ pub(crate) fn write(dir: &OwnedFd, name: &str, text: &[u8]) -> io::Result<()> {
 }
 
 fn head(text: &[u8]) -> String {
-    format!("{SCHEMA} {}\n", hex(&Sha256::digest(text)))
+    format!("{SCHEMA} {}\n", digest(text))
+}
+
+/// What stands for bytes that are too many for a key: their SHA-256, in hexadecimal digits.
+pub fn digest(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
 }
 
 /// Bytes as hexadecimal digits.

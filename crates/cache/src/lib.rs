@@ -27,11 +27,15 @@
 //! passed over, and [`Cache::notes`] says why. What is kept is never more than a shortcut: it is checked against the
 //! file system each time, and the kernel checks again when it is used.
 //!
+//! To look at all that a finding rests on takes longer than to read it. A cache that is [ahead](Cache::ahead) leaves that
+//! until [`Cache::holds`] is asked: there may be a better time for it.
+//!
 //! Limits: a change is seen by inode, size and the time of the last status change (ctime, which nobody can set). A
-//! finding is not kept when something that it rests on changed in the two seconds before, as some file systems
-//! would show a further change by nothing. What depends on more than files and the variables in its key
+//! finding is not kept when something that it rests on changed just before (50 ms on ext4, xfs, btrfs, tmpfs and overlayfs,
+//! whose times are the kernel's; two seconds elsewhere), as a further change might show in nothing. What depends on more than files and the variables in its key
 //! (the time of day, the network) must not be kept.
 
+mod ahead;
 mod cache;
 mod file;
 mod seen;
@@ -39,6 +43,7 @@ mod state;
 mod trust;
 
 pub use cache::Cache;
+pub use file::digest;
 pub use seen::{Part, saw, saw_way, watched};
 pub use state::Witnesses;
 pub use trust::{Distrust, ours, own};

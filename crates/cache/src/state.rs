@@ -10,6 +10,9 @@ use std::time::{Duration, SystemTime};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
 use nix::sys::stat::fstatat;
+use nix::sys::statfs::{
+    BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, FsType, OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC, XFS_SUPER_MAGIC, statfs,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::seen::Part;
@@ -17,6 +20,30 @@ use crate::seen::Part;
 /// A change in so short a time after the last one may show in nothing: file systems keep times in steps, which are of
 /// two seconds at the most (FAT).
 const STEP: Duration = Duration::from_secs(2);
+/// The same for file systems whose times are the kernel's own: of a timer tick, which is 10 ms at the most, and then
+/// some for a clock that is read a tick late.
+const TICKS: Duration = Duration::from_millis(50);
+/// These are (statfs(2)).
+const TICKING: &[FsType] = &[
+    EXT4_SUPER_MAGIC,
+    XFS_SUPER_MAGIC,
+    BTRFS_SUPER_MAGIC,
+    TMPFS_MAGIC,
+    OVERLAYFS_SUPER_MAGIC,
+];
+
+/// How long the time of a path's last change may stay the same while it is changed again.
+fn step(path: &Path) -> Duration {
+    // Of a symlink it is asked where that is, and not where it leads.
+    let place = match path.symlink_metadata() {
+        Ok(data) if data.is_symlink() => path.parent().unwrap_or(path),
+        _ => path,
+    };
+    match statfs(place) {
+        Ok(data) if TICKING.contains(&data.filesystem_type()) => TICKS,
+        _ => STEP,
+    }
+}
 
 /// One path's state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,11 +142,14 @@ impl Witnesses {
     /// that a further change might not show, or can't be looked at.
     pub fn take(seen: &BTreeMap<PathBuf, Part>, begun: SystemTime) -> Option<Self> {
         let settled = begun.checked_sub(STEP)?;
+        let too_new = |path: &Path, at: SystemTime| {
+            at > settled && begun.checked_sub(step(path)).is_none_or(|settled| at > settled)
+        };
         let whole = |path: &Path| seen.get(path) == Some(&Part::Whole);
         let mut all: BTreeMap<&Path, Vec<(PathBuf, State)>> = BTreeMap::new();
         for (path, part) in seen {
             let state = State::of(AT_FDCWD, path, *part).ok()?;
-            if state.changed().is_some_and(|at| at > settled) {
+            if state.changed().is_some_and(|at| too_new(path, at)) {
                 return None;
             }
             // A directory's own state changes with the names in it.
@@ -137,9 +167,13 @@ impl Witnesses {
     /// Whether everything is as it was.
     pub fn hold(&self) -> bool {
         let holds = |part: &[Directory]| part.iter().all(Directory::holds);
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let names: usize = self.0.iter().map(|Directory(_, names)| names.len()).sum();
-        if names < MANY || threads == 1 {
+        if names < MANY {
+            return holds(&self.0);
+        }
+        // To ask this takes as long as to look at a hundred names.
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        if threads == 1 {
             return holds(&self.0);
         }
         std::thread::scope(|scope| {
@@ -237,6 +271,21 @@ mod tests {
         let witnesses = Witnesses::take(&seen, SystemTime::now()).unwrap();
         fs::write(dir.path().join("new"), "").unwrap();
         assert!(witnesses.hold());
+    }
+
+    #[test]
+    fn what_has_changed_some_ticks_ago_is_one_where_times_are_the_kernels_own() {
+        // A path that no file system of that kind has.
+        assert_eq!(step(Path::new("/proc/self")), STEP);
+        let dir = tempfile::tempdir().unwrap();
+        if step(dir.path()) != TICKS {
+            return;
+        }
+        let seen = BTreeMap::from([(dir.path().to_owned(), Part::Whole)]);
+        std::thread::sleep(TICKS * 2);
+        let witnesses = Witnesses::take(&seen, SystemTime::now()).unwrap();
+        fs::write(dir.path().join("new"), "").unwrap();
+        assert!(!witnesses.hold());
     }
 
     #[test]

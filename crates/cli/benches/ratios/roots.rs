@@ -134,8 +134,9 @@ fn kept(cache: &Path, command: &[&str]) -> Value {
             .into_iter()
             .find(|path| path.to_string_lossy().contains("python-root-"));
         if let Some(text) = plan.and_then(|path| std::fs::read_to_string(path).ok()) {
-            let body = text.split_once('\n').map(|(_, body)| body).unwrap_or_default();
-            return serde_json::from_str(body)
+            // Behind the hash, and before what it rests on.
+            let finding = text.lines().nth(1).unwrap_or_default();
+            return serde_json::from_str(finding)
                 .unwrap_or_else(|error| stop(&format!("the kept plan: {error}")));
         }
         if begun.elapsed() > Duration::from_secs(30) {
