@@ -27,6 +27,9 @@ const CALLS: &[i64] = &[
     libc::SYS_mkdir,
     libc::SYS_mkdirat,
     #[cfg(target_arch = "x86_64")]
+    libc::SYS_mknod,
+    libc::SYS_mknodat,
+    #[cfg(target_arch = "x86_64")]
     libc::SYS_chmod,
     libc::SYS_fchmodat,
     libc::SYS_fchmod,

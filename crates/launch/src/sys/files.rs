@@ -3,7 +3,7 @@
 use std::ffi::{CStr, c_int, c_long};
 use std::os::fd::RawFd;
 
-use super::steps::checked;
+use super::steps::{checked, exactly};
 
 /// How a file is created that must not exist.
 const CREATE: c_int = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW | libc::O_CLOEXEC;
@@ -32,6 +32,12 @@ pub(super) fn copy_file(from: RawFd, length: u64, path: &CStr, mode: u32) -> Res
 
 /// Creates a file that must not exist and writes all of it.
 pub(super) fn write_file(path: &CStr, mode: u32, bytes: &[u8]) -> Result<(), i32> {
+    if bytes.is_empty() {
+        // Most are places for mounts, and there are many: one that is not opened takes half as long.
+        // SAFETY: the path is NUL-terminated; of a regular file no device number is looked at.
+        let make = || unsafe { c_long::from(libc::mknod(path.as_ptr(), libc::S_IFREG | mode, 0)) };
+        return exactly(make).map(|_| ());
+    }
     // SAFETY: the path is NUL-terminated; the descriptor is ours and is closed here.
     unsafe {
         let fd = checked(c_long::from(libc::open(path.as_ptr(), CREATE, mode)))? as c_int;

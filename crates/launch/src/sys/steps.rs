@@ -88,8 +88,7 @@ pub(super) fn run(step: &Step, pipe: RawFd) -> Result<(), i32> {
                 checked(c_long::from(libc::chdir(path.as_ptr())))?;
             }
             Step::Mkdir { path, mode } => {
-                checked(c_long::from(libc::mkdir(path.as_ptr(), *mode)))?;
-                checked(c_long::from(libc::chmod(path.as_ptr(), *mode)))?;
+                exactly(|| c_long::from(libc::mkdir(path.as_ptr(), *mode)))?;
             }
             Step::File { path, mode, bytes } => return write_file(path, *mode, bytes),
             Step::Copy {
@@ -278,6 +277,17 @@ pub(super) fn run(step: &Step, pipe: RawFd) -> Result<(), i32> {
         }
     }
     Ok(())
+}
+
+/// Makes something with its mode as it is given: without a mask. To set the mask twice takes the kernel less than one walk
+/// along a path.
+pub(super) fn exactly(make: impl FnOnce() -> c_long) -> Result<c_long, i32> {
+    // SAFETY: the raw call with plain numbers; libc's type has no room for a refusal.
+    let mask = checked(unsafe { libc::syscall(libc::SYS_umask, 0) })?;
+    let made = checked(make());
+    // SAFETY: as above.
+    checked(unsafe { libc::syscall(libc::SYS_umask, mask) })?;
+    made
 }
 
 /// Closes every descriptor but those in `keep` and `also`.
