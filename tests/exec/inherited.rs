@@ -113,3 +113,49 @@ fn limits_that_are_stricter_than_ours_are_left_as_they_are() {
     let seen = held(&user, &["--core=9:9", "--memlock=100000:100000"], &[], code);
     assert_eq!(seen["stdout"], "[(1, 1), (65536, 65536)]\n", "{seen:#}");
 }
+
+#[test]
+fn where_files_may_not_grow_callgate_says_so_instead_of_ending_by_a_signal() {
+    if !available("prlimit", tool("prlimit")) {
+        return;
+    }
+    let mut prlimit = Command::new("prlimit");
+    let command = crate::support::callgate(&["exec", "--no-cache", "--json", "-c", "print('reached')"]);
+    prlimit
+        .arg("--fsize=0")
+        .arg(command.get_program())
+        .args(command.get_args());
+    let outcome = outcome_of(&feed(&mut prlimit, b""));
+    assert_eq!(
+        (
+            &outcome["exit_code"],
+            &outcome["stdout"],
+            &outcome["setup"]["step"]
+        ),
+        (&json!(125), &json!(null), &json!("memfd_create")),
+        "{outcome}"
+    );
+    let advice = outcome["setup"]["advice"].as_str().unwrap_or_default();
+    assert!(advice.contains("ulimit -f"), "{outcome}");
+}
+
+#[test]
+fn a_program_that_writes_beyond_its_limit_has_the_signal_that_any_other_has() {
+    if !available("root", root()) {
+        return;
+    }
+    // Not Python, which ignores it by itself.
+    let mut command = crate::support::callgate(&["exec", "--json", "--policy", "docker-default"]);
+    command.args([
+        "--file-size",
+        "4K",
+        "--",
+        "/bin/dd",
+        "if=/dev/zero",
+        "of=/tmp/long",
+        "bs=8K",
+        "count=2",
+    ]);
+    let outcome = outcome_of(&feed(&mut command, b""));
+    assert_eq!(outcome["exit_code"], json!(153), "{outcome}");
+}

@@ -12,12 +12,14 @@ use crate::syscall::{Moment, SyscallStop};
 use crate::tracer::Usage;
 
 /// Has this program hear of its children's ends, and of the signals that are to end it, whatever its parent left it:
-/// where SIGCHLD is ignored children can't be waited for (wait(2)), and what is blocked never comes. For the start
-/// of a program, as threads have masks of their own.
+/// where SIGCHLD is ignored children can't be waited for (wait(2)), and what is blocked never comes. A file that would
+/// become longer than is allowed (`ulimit -f`) is an error and not this program's end; what is launched has the
+/// default again. For the start of a program, as threads have masks of their own.
 pub fn hear_signals() {
     // SAFETY: plain signal calls; SIG_DFL is always valid, and the set is a live local that is emptied first.
     unsafe {
         libc::signal(libc::SIGCHLD, libc::SIG_DFL);
+        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());

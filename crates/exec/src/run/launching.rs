@@ -1,5 +1,6 @@
 //! The command of a run, as it is launched.
 
+use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
@@ -42,9 +43,21 @@ impl Code {
             None => memory_file(code),
         };
         Ok(Some(Self {
-            fd: fd.map_err(system("memfd_create"))?,
+            fd: fd.map_err(not_in_memory)?,
             prelude,
         }))
+    }
+}
+
+/// Why the code could not be put into a file in memory.
+fn not_in_memory(error: io::Error) -> SetUpFailure {
+    let limited = error.raw_os_error() == Some(libc::EFBIG);
+    SetUpFailure {
+        advice: limited.then(|| {
+            "files may not become so long here (ulimit -f), not even in memory: raise the limit; that of the code is --file-size"
+                .to_owned()
+        }),
+        ..system("memfd_create")(error)
     }
 }
 
