@@ -130,9 +130,16 @@ fn many_runs_leave_nothing() {
     assert_eq!(marked(&mark), [""; 0]);
     assert_eq!(mounts(), mounted);
     assert_eq!(names(&temporary), BTreeSet::new());
-    assert_eq!(ipc(), 0);
-    let kept: Vec<PathBuf> = abandoned().filter(|at| !before.contains(at)).collect();
-    assert!(kept.is_empty(), "{kept:?}");
+    // Other tests' runs have objects and killed supervisors, too, which come and go. What stays is a leak.
+    let stays = || {
+        let kept = abandoned().filter(|at| !before.contains(at));
+        (ipc(), kept.collect::<Vec<PathBuf>>())
+    };
+    let begun = Instant::now();
+    while stays() != (0, Vec::new()) && begun.elapsed() < Duration::from_secs(30) {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(stays(), (0, Vec::new()));
     assert!(names(Path::new("/run/callgate")).is_superset(&run));
 }
 
