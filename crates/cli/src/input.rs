@@ -25,21 +25,11 @@ pub(crate) struct Script {
     pub(crate) interpreter: Interpreter,
     /// What earlier runs found out about that and more.
     pub(crate) cache: Arc<Cache>,
-    /// Whether the code came by standard input, which it therefore can't read itself.
-    pub(crate) from_stdin: bool,
 }
 
 /// Reads a script and prepares the environment that it asks for.
 pub(crate) fn script(path: &Path, python: &PythonArgs) -> Result<Script, Failure> {
     let (code, name) = bytes(path)?;
-    Ok(Script {
-        from_stdin: path == Path::new("-"),
-        ..script_of(code, name, python)?
-    })
-}
-
-/// Prepares the environment that a script asks for whose text is known.
-pub(crate) fn script_of(code: Vec<u8>, name: String, python: &PythonArgs) -> Result<Script, Failure> {
     let cache = kept::open(&python.cache);
     let interpreter = interpreter(Some((&code, &name)), python.python.as_deref(), &cache)?;
     Ok(Script {
@@ -47,7 +37,6 @@ pub(crate) fn script_of(code: Vec<u8>, name: String, python: &PythonArgs) -> Res
         name,
         interpreter,
         cache,
-        from_stdin: false,
     })
 }
 
@@ -180,13 +169,33 @@ pub(crate) fn trace(path: &Path) -> Result<Trace, Failure> {
     Trace::from_json(&text).map_err(|error| Failure::input(format!("{name}: {error}")))
 }
 
+/// A policy as it was given.
+pub(crate) struct PolicyText {
+    pub(crate) text: String,
+    /// What it is called in errors.
+    pub(crate) name: String,
+}
+
+impl PolicyText {
+    /// What it says.
+    pub(crate) fn parsed(&self) -> Result<Policy, Failure> {
+        Policy::parse(&self.text).map_err(|error| Failure::input(format!("{}: {error}", self.name)))
+    }
+}
+
 /// A policy: the name of a shipped one, or a file (`-` for standard input).
 pub(crate) fn policy(source: &str) -> Result<Policy, Failure> {
-    policy_and_text(source).map(|(policy, _)| policy)
+    policy_text(source)?.parsed()
 }
 
 /// A policy, and the text that it was read from.
 pub(crate) fn policy_and_text(source: &str) -> Result<(Policy, String), Failure> {
+    let policy = policy_text(source)?;
+    Ok((policy.parsed()?, policy.text))
+}
+
+/// The text of a policy.
+pub(crate) fn policy_text(source: &str) -> Result<PolicyText, Failure> {
     let (text, name) = match shipped::get(source) {
         Some(text) => (text.to_owned(), source.to_owned()),
         None if source != "-" && !Path::new(source).exists() => {
@@ -196,10 +205,7 @@ pub(crate) fn policy_and_text(source: &str) -> Result<(Policy, String), Failure>
         }
         None => decoded(at_most(Path::new(source), MAX_BYTES as u64)?)?,
     };
-    match Policy::parse(&text) {
-        Ok(policy) => Ok((policy, text)),
-        Err(error) => Err(Failure::input(format!("{name}: {error}"))),
-    }
+    Ok(PolicyText { text, name })
 }
 
 /// A command's program: looked up on the PATH unless it has a slash. Exit code 127 if it is not there.

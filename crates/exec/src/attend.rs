@@ -110,7 +110,7 @@ pub(crate) fn attend(
     clock: Option<CpuClock>,
     (mut process, mut moments): (Started, Moments),
     handed_over: impl FnOnce(),
-    mut in_place: impl FnMut(i32) -> io::Result<()>,
+    mut in_place: impl FnMut(i32) -> Result<(), WatchError>,
     started: impl FnOnce(Stopper),
 ) -> Result<Attended, SetUpFailure> {
     let init = process.pid();
@@ -151,7 +151,7 @@ pub(crate) fn attend(
     let mut on_command = |pid: i32| {
         let handle = Stopper::new(pid).map_err(WatchError::Pidfd)?;
         first_to_go(pid);
-        in_place(pid).map_err(|error| WatchError::WorkDirectory(error.to_string()))?;
+        in_place(pid)?;
         if let Some(clock) = clock.take() {
             done = keep_time(run, clock, &handle)
                 .map_err(|error| WatchError::Pidfd(Errno::from_raw(error.raw_os_error().unwrap_or(0))))?;

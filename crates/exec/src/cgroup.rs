@@ -130,6 +130,11 @@ impl Site {
 }
 
 impl Cgroup {
+    /// A cgroup for a run whose init is in it, too, made where there is a place for it.
+    pub(crate) fn new(uid: u32, limits: &Limits) -> Result<Self, Absent> {
+        Site::find()?.make(uid, limits, 1)
+    }
+
     fn limit(&self, limits: &Limits) -> Result<(), Absent> {
         let pids = (limits.pids + self.ours).to_string();
         match &self.kind {

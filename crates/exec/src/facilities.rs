@@ -10,7 +10,7 @@ use nix::sys::wait::waitpid;
 use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 
-use crate::cgroup::Site;
+use crate::cgroup::Cgroup;
 use crate::landlock;
 use crate::limits::Limits;
 use crate::seize::seize;
@@ -256,8 +256,7 @@ fn seccomp() -> Facility {
 
 /// Made and removed again: what is mounted may not be written to.
 fn cgroups() -> Facility {
-    let made = Site::find().and_then(|site| site.make(geteuid().as_raw(), &Limits::default(), 1));
-    let found = made
+    let found = Cgroup::new(geteuid().as_raw(), &Limits::default())
         .map(|cgroup| format!("{} below {}", cgroup.name(), cgroup.place()))
         .map_err(|absent| absent.to_string());
     Facility::new(

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use callgate_rootfs::{BuiltRoot, Identity, Plan, PlanError, Wanted};
 use nix::unistd::{getegid, geteuid};
 
+use crate::cgroup::{Absent, Cgroup};
 use crate::choose::{Chosen, choose};
+use crate::early::{Early, Launcher};
 use crate::host;
 use crate::ipc;
 use crate::outcome::{SetUpFailure, Unready, causes};
@@ -75,9 +77,52 @@ impl Prepared {
     }
 }
 
+/// A cgroup that was made before the root was known, if one was.
+type EarlyCgroup = Option<Result<Cgroup, Absent>>;
+
 /// Chooses the tier, claims a uid, plans or opens the root.
 pub(crate) fn prepare(run: &Run) -> Result<Prepared, Unready> {
-    let Chosen { tier, note: lower } = choose(run.tier, &run.cache)?;
+    prepare_early(run, Early::none()).map(|(prepared, ..)| prepared)
+}
+
+/// The same, with what has been made of it already.
+pub(crate) fn prepare_early(run: &Run, early: Early) -> Result<(Prepared, EarlyCgroup, Launcher), Unready> {
+    // What belongs in the root does not depend on the tier; it is recalled while the rest is made.
+    let planned = planned(run)?;
+    let (made, launcher) = early.made()?;
+    let (Chosen { tier, note: lower }, early_claim, cgroup) = match made {
+        Some(made) => (made.chosen, made.claim, made.cgroup),
+        None => (choose(run.tier, &run.cache)?, None, None),
+    };
+    let prepared = settle(run, planned, (tier, lower), early_claim)?;
+    Ok((prepared, cgroup, launcher))
+}
+
+/// What belongs in a root that is found by itself.
+fn planned(run: &Run) -> Result<Option<Plan>, Unready> {
+    let wanted = match &run.root {
+        Root::ForPython(interpreter) => Wanted::Python(interpreter),
+        Root::ForNode(node) => Wanted::Command(&node.executable, &node.data),
+        Root::ForCommand(program) => Wanted::Command(program, &[]),
+        Root::Directory(_) => return Ok(None),
+    };
+    let mut plan = Plan::recall(&run.cache, wanted).map_err(unplanned)?;
+    if run.network == Network::Host {
+        plan.add_network().map_err(unplanned)?;
+    }
+    if !run.add.is_empty() {
+        plan.add(&run.add).map_err(unplanned)?;
+    }
+    Ok(Some(plan))
+}
+
+/// The root at its tier, for the uid that is claimed.
+fn settle(
+    run: &Run,
+    planned: Option<Plan>,
+    (tier, lower): (Tier, Option<String>),
+    claimed: Option<Claim>,
+) -> Result<Prepared, Unready> {
     let built = match &run.root {
         Root::Directory(dir) => Some(callgate_rootfs::open(dir).map_err(failed("root"))?),
         Root::ForPython(_) | Root::ForNode(_) | Root::ForCommand(_) => None,
@@ -88,7 +133,10 @@ pub(crate) fn prepare(run: &Run) -> Result<Prepared, Unready> {
         // share its scratch directory where there are no mounts.
         (_, Some(built)) => Some(Claim::wait_for(identity_of(built)?.uid).map_err(failed("uid"))?),
         (Tier::Container, None) => Some(slots::claim()?),
-        (Tier::Full, None) => Some(Claim::any().map_err(failed("uid"))?),
+        (Tier::Full, None) => Some(match claimed {
+            Some(claim) => claim,
+            None => Claim::any().map_err(failed("uid"))?,
+        }),
     };
     let identity = match (&claim, &built) {
         (Some(_), Some(built)) => identity_of(built)?,
@@ -110,47 +158,19 @@ pub(crate) fn prepare(run: &Run) -> Result<Prepared, Unready> {
         Tier::Container => &slots::BASE,
         Tier::Full | Tier::Unprivileged | Tier::Landlock => &identity,
     };
-    let plan = match &run.root {
-        Root::Directory(dir) if tier == Tier::Landlock => {
+    let plan = match (planned, &run.root) {
+        (Some(plan), _) => plan.named(*names),
+        (None, Root::Directory(dir)) => return standing(run, dir, tier, (identity, claim), built),
+        // Only what stands is not planned.
+        (None, Root::ForPython(_) | Root::ForNode(_) | Root::ForCommand(_)) => {
             return Err(SetUpFailure {
                 step: "root".to_owned(),
-                error: format!("{} can't become the root at tier landlock", dir.display()),
-                advice: Some(
-                    "run without --root: the code gets what it needs at the host's own paths".to_owned(),
-                ),
+                error: "it has not been planned".to_owned(),
+                advice: None,
             }
             .into());
         }
-        Root::Directory(dir) => {
-            let dir = dir.canonicalize().map_err(failed("root"))?;
-            if tier == Tier::Container {
-                empty_scratch(&dir).map_err(failed("emptying the scratch directory"))?;
-            }
-            let mut notes = built.map(|built| built.notes).unwrap_or_default();
-            notes.extend(nameless(run.network, &dir));
-            return Ok(Prepared {
-                tier,
-                ground: Ground::Directory(dir),
-                identity,
-                notes,
-                base: None,
-                _claim: claim,
-            });
-        }
-        Root::ForPython(interpreter) => Plan::recall(&run.cache, Wanted::Python(interpreter), names),
-        Root::ForNode(node) => Plan::recall(&run.cache, Wanted::Command(&node.executable, &node.data), names),
-        Root::ForCommand(program) => Plan::recall(&run.cache, Wanted::Command(program, &[]), names),
-    }
-    .and_then(|mut plan| {
-        if run.network == Network::Host {
-            plan.add_network()?;
-        }
-        if !run.add.is_empty() {
-            plan.add(&run.add)?;
-        }
-        Ok(plan)
-    })
-    .map_err(unplanned)?;
+    };
     let mut notes = plan.notes().to_vec();
     notes.extend(lower);
     notes.extend(run.cache.notes());
@@ -186,6 +206,40 @@ pub(crate) fn prepare(run: &Run) -> Result<Prepared, Unready> {
         identity,
         notes,
         base,
+        _claim: claim,
+    })
+}
+
+/// A root that stands as a directory.
+fn standing(
+    run: &Run,
+    dir: &Path,
+    tier: Tier,
+    (identity, claim): (Identity, Option<Claim>),
+    built: Option<BuiltRoot>,
+) -> Result<Prepared, Unready> {
+    if tier == Tier::Landlock {
+        return Err(SetUpFailure {
+            step: "root".to_owned(),
+            error: format!("{} can't become the root at tier landlock", dir.display()),
+            advice: Some(
+                "run without --root: the code gets what it needs at the host's own paths".to_owned(),
+            ),
+        }
+        .into());
+    }
+    let dir = dir.canonicalize().map_err(failed("root"))?;
+    if tier == Tier::Container {
+        empty_scratch(&dir).map_err(failed("emptying the scratch directory"))?;
+    }
+    let mut notes = built.map(|built| built.notes).unwrap_or_default();
+    notes.extend(nameless(run.network, &dir));
+    Ok(Prepared {
+        tier,
+        ground: Ground::Directory(dir),
+        identity,
+        notes,
+        base: None,
         _claim: claim,
     })
 }

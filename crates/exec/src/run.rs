@@ -21,12 +21,18 @@ pub(crate) use self::launching::launch_failed;
 pub use self::program::{Program, Root};
 pub use self::request::{Input, Io, Listener, Network, Run, Stream, Word};
 pub(crate) use self::streams::streams;
+use crate::early::Early;
 use crate::outcome::{Outcome, SetUpFailure, causes};
 
 /// Runs it and returns how it ended. A set-up step that fails is an outcome too: nothing ran then.
 /// `started` gets a handle by which another thread can end the run.
 pub fn run(run: &Run, started: impl FnOnce(Stopper)) -> Outcome {
-    attempt::attempt(run, started).unwrap_or_else(Outcome::from)
+    run_early(run, Early::none(), started)
+}
+
+/// Runs what was [begun](Early::begin) with the same tier, limits, network and cache, in a root that is found by itself.
+pub fn run_early(run: &Run, early: Early, started: impl FnOnce(Stopper)) -> Outcome {
+    attempt::attempt(run, early, started).unwrap_or_else(Outcome::from)
 }
 
 /// A failure of a call of our own, as that of a step.

@@ -53,6 +53,9 @@ pub(crate) enum WatchError {
     /// What the code leaves could not be brought out later.
     #[error("its work directory can't be opened: {0}")]
     WorkDirectory(String),
+    /// What an earlier run found out, and the root was made of, has been found to have changed.
+    #[error("what an earlier run found out has changed meanwhile")]
+    Stale,
     /// What the interpreter's start-up (a `.pth` file, `sitecustomize`) left behind would run unfiltered.
     #[error("the interpreter's start-up left process {0} running, which the filter would not reach")]
     Stray(i32),
@@ -384,7 +387,9 @@ impl<'a> Watch<'a> {
     fn install(&mut self, tracee: Stopped, fresh_image: bool) -> Result<Injector, WatchError> {
         let command = tracee.tid();
         // Threads take the filter too; other processes can't be made to.
-        let stray = |tid: &&i32| **tid != self.init && process_of(**tid).is_some_and(|pid| pid != command);
+        let stray = |tid: &&i32| {
+            **tid != self.init && **tid != command && process_of(**tid).is_some_and(|pid| pid != command)
+        };
         if let Some(tid) = self.tids.iter().find(stray) {
             return Err(WatchError::Stray(*tid));
         }

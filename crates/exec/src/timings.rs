@@ -96,13 +96,14 @@ fn micros(from: Instant, to: Instant) -> u64 {
 pub struct Timings {
     /// All stages together.
     pub total_us: u64,
-    /// Reading what is asked for: the policy, which is compiled, the script, the interpreter.
+    /// Reading what is asked for: the policy, the script, the interpreter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready_us: Option<u64>,
-    /// The tier, the uid, what belongs in the root; at tier container the copy of it.
+    /// What belongs in the root, the Landlock ruleset, and what else is waited for that was made meanwhile: the tier, the
+    /// uid, at tier full the cgroup and namespaces; at tier container the copy of the root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan_us: Option<u64>,
-    /// The Landlock ruleset, the cgroup, the streams.
+    /// The streams, the steps of the set-up; the cgroup where the tier is not full.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prepare_us: Option<u64>,
     /// The first process with its namespaces, until it is traced.
@@ -136,8 +137,8 @@ impl Timings {
     pub fn stages(&self) -> Vec<(&'static str, u64, &'static str)> {
         [
             ("ready", self.ready_us, "policy, script, interpreter"),
-            ("plan", self.plan_us, "tier, uid, what belongs in the root"),
-            ("prepare", self.prepare_us, "Landlock, cgroup, streams"),
+            ("plan", self.plan_us, "root planned; tier, uid, cgroup"),
+            ("prepare", self.prepare_us, "streams, steps of the set-up"),
             ("clone", self.clone_us, "the first process, in its namespaces"),
             ("root", self.root_us, "the cgroup joined, the root mounted"),
             ("enter", self.enter_us, "limits, uid, Landlock, exec"),

@@ -28,14 +28,14 @@ const NOBODY: Identity = Identity {
 impl Plan {
     /// The root for what is wanted, as [`Plan::for_python`] or [`Plan::for_command`] plans it; from the cache if
     /// nothing has changed of what was looked at then: each directory and each object of its trees, each name
-    /// on the way, and each that was looked for in vain.
+    /// on the way, and each that was looked for in vain. The names in it are nobody's ([`Plan::named`]).
     ///
     /// # Errors
     /// Those of the two.
-    pub fn recall(cache: &Cache, wanted: Wanted<'_>, identity: &Identity) -> Result<Plan, PlanError> {
+    pub fn recall(cache: &Cache, wanted: Wanted<'_>) -> Result<Plan, PlanError> {
         // HOME decides what would show too much, PATH what `#!/usr/bin/env` finds.
         let variable = |name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
-        let mut plan = match wanted {
+        match wanted {
             Wanted::Python(interpreter) => {
                 cache.recall("python-root", &(interpreter, variable("HOME")), || {
                     Plan::for_python(interpreter, &NOBODY)
@@ -45,18 +45,18 @@ impl Plan {
                 let key = (program, data, variable("HOME"), variable("PATH"));
                 cache.recall("command-root", &key, || Plan::for_command(program, data, &NOBODY))
             }
-        }?;
-        plan.rename(*identity);
-        Ok(plan)
+        }
     }
 
-    /// Gives the names in it to somebody else: each run has a uid of its own.
-    fn rename(&mut self, identity: Identity) {
+    /// The plan with somebody's names in it: each run has a uid of its own.
+    #[must_use]
+    pub fn named(mut self, identity: Identity) -> Self {
         for (path, text) in identity.files() {
             if let Some(Entry::Text { bytes, .. }) = self.get_mut(path) {
                 *bytes = text.into_bytes();
             }
         }
         self.identity = Some(identity);
+        self
     }
 }

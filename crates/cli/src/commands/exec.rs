@@ -1,21 +1,18 @@
 //! `callgate exec`: runs code under a policy and says how it ended.
 
+mod asked;
+mod compiled;
 mod learned;
 mod node;
 
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread;
 use std::time::Instant;
 
-use callgate_abi::{Arch, Filter};
-use callgate_cache::Cache;
-use callgate_exec::{Filtering, Input, Io, Lock, Program, Root, Run, Status, Word, run as run_it};
-use callgate_policy::Policy;
-use callgate_python::interpreter::Interpreter;
+use callgate_exec::{Early, Filtering, Input, Io, Lock, Outcome, Program, Run, Status, Word};
 
-use crate::args::{ExecArgs, LangArg, LockArg, NetArg};
+use self::asked::{Asked, Text, asked};
+use self::compiled::compiled;
+use crate::args::{ExecArgs, LockArg, NetArg};
 use crate::commands::report;
 use crate::failure::{CANNOT, Failure};
 use crate::{files, input, interrupt, kept, output};
@@ -29,31 +26,20 @@ const NOT_FOUND: u8 = 127;
 pub(crate) fn run(args: &ExecArgs) -> Result<u8, Failure> {
     let begun = Instant::now();
     let source = args.policy();
-    let policy = input::policy(source)?;
-    let env = input::variables(&args.env)?;
     let limits = args.limits.limits();
+    let cache = kept::open_ahead(&args.python.cache);
+    // Of a root that was built the uid is known only when it has been looked into.
+    let early = match &args.root {
+        Some(_) => Early::none(),
+        None => Early::begin(args.tier, limits, args.net.network(), &cache),
+    };
+    let policy = input::policy_text(source)?;
+    let filter = compiled(&policy, &cache)?;
+    let env = input::variables(&args.env)?;
     let files = files::brought_in(&args.file, &limits)?;
-    // Both at once: neither needs the other, and each takes about as long.
-    let (filter, asked) = thread::scope(|scope| {
-        let compiling = thread::Builder::new().spawn_scoped(scope, || compiled(&policy, source));
-        let asked = asked(args);
-        let filter = match compiling {
-            Ok(thread) => thread
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-            // Where no thread is to be had.
-            Err(_) => compiled(&policy, source),
-        };
-        (filter, asked)
-    });
-    let filter = filter?;
-    let Asked {
-        program,
-        root,
-        cache,
-        from_stdin,
-    } = asked?;
-    let input = match (&args.stdin, from_stdin) {
+    let text = Text::of(args)?;
+    let Asked { program, root } = asked(args, text.as_ref(), &cache)?;
+    let input = match (&args.stdin, text.as_ref().is_some_and(|text| text.from_stdin)) {
         (Some(path), _) => Input::File(Arc::new(input::open(path, "--stdin")?)),
         (None, true) => Input::Empty,
         (None, false) => Input::Ours,
@@ -75,7 +61,7 @@ pub(crate) fn run(args: &ExecArgs) -> Result<u8, Failure> {
         input,
         files,
         timed_since: args.timings.then_some(begun),
-        cache,
+        cache: Arc::clone(&cache),
         ..Run::new(program, root, filter)
     };
     match (args.lock, &request.program) {
@@ -95,11 +81,22 @@ pub(crate) fn run(args: &ExecArgs) -> Result<u8, Failure> {
     // The last of what can be refused: it makes the directory.
     request.out = args.out.as_deref().map(files::destination).transpose()?;
     interrupt::install()?;
-    let mut outcome = run_it(&request, |stopper| {
-        interrupt::watch(stopper, Word::Interrupt as u32)
-    });
-    interrupt::unwatch();
-    report::add_remedy(&mut outcome, &policy, source);
+    let mut outcome = run_it(&request, early);
+    if outcome.status == Status::SetupFailed && !cache.holds() {
+        // What earlier runs found out has changed since, and nothing has run. It is looked at first now.
+        let cache = kept::open(&args.python.cache);
+        let Asked { program, root } = asked(args, text.as_ref(), &cache)?;
+        request = Run {
+            program,
+            root,
+            cache,
+            ..request
+        };
+        outcome = run_it(&request, Early::none());
+    }
+    if outcome.violation.is_some() || outcome.refusals.is_some() {
+        report::add_remedy(&mut outcome, &policy.parsed()?, source);
+    }
     if args.net == NetArg::Host && args.policy.is_none() {
         outcome
             .notes
@@ -129,113 +126,11 @@ pub(crate) fn run(args: &ExecArgs) -> Result<u8, Failure> {
     Ok(u8::try_from(outcome.exit_code).unwrap_or(CANNOT))
 }
 
-/// The policy as one filter.
-fn compiled(policy: &Policy, source: &str) -> Result<Filter, Failure> {
-    callgate_policy::compile(policy, Arch::NATIVE)
-        .and_then(|compiled| compiled.link())
-        .map_err(|error| Failure::input(format!("{source}: {error}")))
-}
-
-/// What is run and where.
-struct Asked {
-    program: Program,
-    root: Root,
-    /// What earlier runs found out.
-    cache: Arc<Cache>,
-    /// Whether its text came by standard input.
-    from_stdin: bool,
-}
-
-fn asked(args: &ExecArgs) -> Result<Asked, Failure> {
-    if args.lang == LangArg::Node {
-        return node::asked(args);
-    }
-    let script = match (&args.script, &args.code) {
-        (Some(path), _) => Some((path.as_path(), None)),
-        (None, Some(code)) => Some((Path::new("<code>"), Some(code.as_bytes().to_vec()))),
-        (None, None) => None,
-    };
-    let Some((path, code)) = script else {
-        let name = args
-            .rest
-            .first()
-            .ok_or_else(|| Failure::input("nothing to run"))?;
-        let argv = args.rest.clone();
-        if let Some(dir) = &args.root {
-            // What is there to be run is the root's business, not the host's.
-            return Ok(Asked {
-                program: Program::Command {
-                    program: PathBuf::from(name),
-                    argv,
-                },
-                root: Root::Directory(dir.clone()),
-                cache: kept::open(&args.python.cache),
-                from_stdin: false,
-            });
-        }
-        let program = input::program(name, NOT_FOUND)?;
-        let cache = kept::open(&args.python.cache);
-        let root = match (python(&program, &cache), node::of(&program, &cache)) {
-            (Some(interpreter), _) => Root::ForPython(Box::new(interpreter)),
-            (None, Some(node)) => Root::ForNode(node),
-            (None, None) => Root::ForCommand(program.clone()),
-        };
-        return Ok(Asked {
-            program: Program::Command { program, argv },
-            root,
-            cache,
-            from_stdin: false,
-        });
-    };
-    if let Some(dir) = &args.root {
-        let built = callgate_rootfs::open(dir).map_err(Failure::input)?;
-        let python = built.python.ok_or_else(|| {
-            Failure::input(format!("there is no Python in {}", dir.display())).with_advice(Some(
-                "build a root with one: callgate root build DIR --python PATH".to_owned(),
-            ))
-        })?;
-        let from_stdin = code.is_none() && path.as_os_str() == "-";
-        let (code, name) = match code {
-            Some(code) => (code, path.display().to_string()),
-            None => input::bytes(path)?,
-        };
-        let program = Program::Script {
-            executable: python.executable,
-            code,
-            name,
-            args: args.rest.clone(),
-        };
-        return Ok(Asked {
-            program,
-            root: Root::Directory(dir.clone()),
-            cache: kept::open(&args.python.cache),
-            from_stdin,
-        });
-    }
-    let script = match code {
-        Some(code) => input::script_of(code, path.display().to_string(), &args.python)?,
-        None => input::script(path, &args.python)?,
-    };
-    let program = Program::Script {
-        executable: script.interpreter.executable.clone(),
-        code: script.code,
-        name: script.name,
-        args: args.rest.clone(),
-    };
-    Ok(Asked {
-        program,
-        root: Root::ForPython(Box::new(script.interpreter)),
-        cache: script.cache,
-        from_stdin: script.from_stdin,
-    })
-}
-
-/// The interpreter that a command is, if it is one: it needs its library in the root.
-fn python(program: &Path, cache: &Cache) -> Option<Interpreter> {
-    let name = program.file_name()?.to_string_lossy();
-    if name.starts_with("python") {
-        Interpreter::recall(program, cache).ok()
-    } else {
-        None
-    }
+/// Runs it, and ends it when we are asked to end.
+fn run_it(request: &Run, early: Early) -> Outcome {
+    let outcome = callgate_exec::run_early(request, early, |stopper| {
+        interrupt::watch(stopper, Word::Interrupt as u32)
+    });
+    interrupt::unwatch();
+    outcome
 }

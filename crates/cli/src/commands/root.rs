@@ -126,7 +126,7 @@ fn planned(
     identity: &Identity,
 ) -> Result<Plan, Failure> {
     let interpreter = interpreter(script, python, cache)?;
-    let plan = Plan::recall(cache, Wanted::Python(&interpreter), identity);
+    let plan = Plan::recall(cache, Wanted::Python(&interpreter)).map(|plan| plan.named(*identity));
     kept::complain(cache);
     plan.map_err(Failure::input)
 }

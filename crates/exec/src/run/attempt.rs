@@ -14,37 +14,38 @@ use super::streams::streams;
 use super::system;
 use super::work::Work;
 use crate::attend::attend;
-use crate::cgroup::{Absent, Cgroup, Site};
+use crate::cgroup::{Absent, Cgroup};
+use crate::early::Early;
 use crate::filtering;
-use crate::ground::{Prepared, prepare, tidy};
+use crate::ground::{Prepared, prepare_early, tidy};
 use crate::host;
 use crate::landlock;
 use crate::outcome::{Outcome, SetUpFailure, Unready};
 use crate::setup::{Ground, Ready, SetUp, advice, namespaces};
+use crate::supervise::WatchError;
 use crate::tier::{Tier, TierChoice};
 use crate::timings::{Moments, Stage};
 
 /// Prepares, launches, attends and judges it.
-pub(super) fn attempt(run: &Run, started: impl FnOnce(Stopper)) -> Result<Outcome, Unready> {
+pub(super) fn attempt(run: &Run, early: Early, started: impl FnOnce(Stopper)) -> Result<Outcome, Unready> {
     let mut moments = Moments::since(run.timed_since);
     moments.end(Stage::Ready);
+    // What needs neither the tier nor the uid, while these are made.
+    let code = Code::of(run)?;
+    let (prepared, cgroup, launcher) = prepare_early(run, early)?;
     let Prepared {
         tier,
         ground,
         identity,
         notes,
         ..
-    } = &prepare(run)?;
+    } = &prepared;
     moments.end(Stage::Plan);
     let filter = loaded(run, *tier)?;
-    let code = Code::of(run)?;
     let mut work = Work::new(run, ground, *tier)?;
     let landlock = landlock_layer(run)?;
-    // The init is in it too.
-    let (cgroup, lack) = cgroup_layer(
-        run,
-        Site::find().and_then(|site| site.make(identity.uid, &run.limits, 1)),
-    )?;
+    let cgroup = cgroup.unwrap_or_else(|| Cgroup::new(identity.uid, &run.limits));
+    let (cgroup, lack) = cgroup_layer(cgroup, run)?;
     let (streams, captures) = streams(run)?;
     let set_up = SetUp {
         tier: *tier,
@@ -66,7 +67,12 @@ pub(super) fn attempt(run: &Run, started: impl FnOnce(Stopper)) -> Result<Outcom
             Tier::Full | Tier::Container | Tier::Unprivileged => None,
         },
     };
-    let Ready { init, steps, layers } = set_up.ready();
+    let Ready {
+        mut init,
+        steps,
+        layers,
+    } = set_up.ready();
+    init.namespaces &= !launcher.namespaces();
     let home = match ground {
         Ground::Host { scratch, .. } => Some(scratch.path()),
         Ground::Planned(_) | Ground::Directory(_) => None,
@@ -74,10 +80,17 @@ pub(super) fn attempt(run: &Run, started: impl FnOnce(Stopper)) -> Result<Outcom
     let launch = launch(run, code.as_ref(), home)?.init(init).steps(steps);
     moments.end(Stage::Prepare);
     let begun = Instant::now();
-    let process = launch.start().map_err(launch_failed)?;
+    let (process, _launcher) = launcher.start(launch).map_err(launch_failed)?;
     let clock = cgroup.as_ref().and_then(Cgroup::clock);
     let handed_over = || drop((streams, code));
-    let in_place = |command| work.open(command);
+    let in_place = |command| {
+        // The last moment at which nothing has been done that would have to be undone.
+        if !run.cache.holds() {
+            return Err(WatchError::Stale);
+        }
+        work.open(command)
+            .map_err(|error| WatchError::WorkDirectory(error.to_string()))
+    };
     let mut attended = attend(
         (run, &filter),
         *tier,
@@ -144,8 +157,8 @@ pub(crate) fn landlock_layer(run: &Run) -> Result<Option<landlock::Layer>, SetUp
 
 /// The run's cgroup, or why there is none; without it tier full can't be had.
 pub(crate) fn cgroup_layer(
-    run: &Run,
     made: Result<Cgroup, Absent>,
+    run: &Run,
 ) -> Result<(Option<Cgroup>, Option<Absent>), SetUpFailure> {
     match made {
         Ok(cgroup) => Ok((Some(cgroup), None)),

@@ -104,7 +104,7 @@ impl<'a> Bed<'a> {
         on_command: &'a mut dyn FnMut(i32) -> Result<(), WatchError>,
     ) -> Result<Self, SetUpFailure> {
         let landlock = landlock_layer(run)?;
-        let (mut cgroup, no_cgroup) = cgroup_layer(run, nest.cgroup(root.identity.uid, &run.limits))?;
+        let (mut cgroup, no_cgroup) = cgroup_layer(nest.cgroup(root.identity.uid, &run.limits), run)?;
         let Ready {
             steps: own, layers, ..
         } = nest.ready(run, root, landlock.as_ref(), cgroup.as_ref());

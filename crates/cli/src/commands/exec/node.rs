@@ -1,49 +1,36 @@
 //! What is run for `--lang node`, and where.
 
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use callgate_cache::Cache;
 use callgate_exec::{Node, Program, Root};
 
-use super::{Asked, NOT_FOUND};
+use super::NOT_FOUND;
+use super::asked::{Asked, Text};
 use crate::args::ExecArgs;
 use crate::failure::Failure;
-use crate::{input, kept};
+use crate::input;
 
 /// The JavaScript, with Node.js in its root.
-pub(super) fn asked(args: &ExecArgs) -> Result<Asked, Failure> {
-    let (code, name, from_stdin) = match (&args.script, &args.code) {
-        (Some(path), _) => {
-            let (code, name) = input::bytes(path)?;
-            (code, name, path == Path::new("-"))
-        }
-        (None, Some(code)) => (code.as_bytes().to_vec(), "<code>".to_owned(), false),
-        (None, None) => {
-            return Err(Failure::input("--lang node is for code: SCRIPT.js, - or -c CODE")
-                .with_advice(Some("a command after -- needs no --lang".to_owned())));
-        }
-    };
-    let cache = kept::open(&args.python.cache);
+pub(super) fn asked(args: &ExecArgs, text: Option<&Text>, cache: &Cache) -> Result<Asked, Failure> {
+    let text = text.ok_or_else(|| {
+        Failure::input("--lang node is for code: SCRIPT.js, - or -c CODE")
+            .with_advice(Some("a command after -- needs no --lang".to_owned()))
+    })?;
     let (executable, root) = match &args.root {
         Some(dir) => (inside(dir)?, Root::Directory(dir.clone())),
         None => {
-            let node = found(&cache)?;
+            let node = found(cache)?;
             (node.executable.clone(), Root::ForNode(node))
         }
     };
     let program = Program::Node {
         executable,
-        code,
-        name,
+        code: text.code.clone(),
+        name: text.name.clone(),
         args: args.rest.clone(),
     };
-    Ok(Asked {
-        program,
-        root,
-        cache,
-        from_stdin,
-    })
+    Ok(Asked { program, root })
 }
 
 /// The Node.js on the PATH.
