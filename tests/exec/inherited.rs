@@ -120,7 +120,7 @@ fn where_files_may_not_grow_callgate_says_so_instead_of_ending_by_a_signal() {
         return;
     }
     let mut prlimit = Command::new("prlimit");
-    let command = crate::support::callgate(&["exec", "--no-cache", "--json", "-c", "print('reached')"]);
+    let command = crate::support::callgate(["exec", "--no-cache", "--json", "-c", "print('reached')"]);
     prlimit
         .arg("--fsize=0")
         .arg(command.get_program())
@@ -145,7 +145,7 @@ fn a_program_that_writes_beyond_its_limit_has_the_signal_that_any_other_has() {
         return;
     }
     // Not Python, which ignores it by itself.
-    let mut command = crate::support::callgate(&["exec", "--json", "--policy", "docker-default"]);
+    let mut command = crate::support::callgate(["exec", "--json", "--policy", "docker-default"]);
     command.args([
         "--file-size",
         "4K",

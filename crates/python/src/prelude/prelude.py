@@ -179,7 +179,7 @@ def translated(source, name):
         _warnings._filters_mutated()
 
 
-def execute(source, name, arguments):
+def execute(source, name, arguments, translated=translated):
     # Bound here, while the names still mean what this file says: the program may rebind them.
     display, run, translate = sys.__excepthook__, exec, compile
     loader = Loader(name, source)

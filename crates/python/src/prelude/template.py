@@ -220,7 +220,8 @@ import os
 
 code = []
 try:
-    execute(*template(code))
+    # Its forks have ast's classes, so that compile() has nothing to make.
+    execute(*template(code), translated=lambda source, name: None)
     code.append(0)
     if type(vars(sys).get("__interactivehook__")) is Ending:
         sys.__interactivehook__.at_once()
