@@ -197,7 +197,7 @@ fn limit(limit: Option<&LimitHit>) -> String {
 fn line(violation: &Violation) -> String {
     let place = match &violation.site {
         Some(site) => format!(" at {site}"),
-        None => " at a place that no Python frame tells".to_owned(),
+        None => " (no line can be told: none of Python led to it)".to_owned(),
     };
     let remedy = match &violation.remedy {
         Some(remedy) => format!(

@@ -162,7 +162,7 @@ fn site(violation: &Violation) {
     }
     match &violation.site {
         Some(site) => say!("  at {}", escape_line(&site.to_string())),
-        None => say!("  at a place that no Python frame tells"),
+        None => say!("  no line can be told: none of Python led to it"),
     }
 }
 
