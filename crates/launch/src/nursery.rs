@@ -2,20 +2,26 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
-use nix::sys::wait::waitpid;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use crate::launch::{Init, LaunchError};
 use crate::report::{Failure, Record};
 use crate::sys;
 
-/// A small process that makes residents, all by the same [`Init`]. Dropping it ends it, and those residents that
-/// die with their parent.
+/// How long a resident may take to end with its nursery.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A small process that makes residents, all by the same [`Init`]. Dropping it ends it, and its resident
+/// where the caller is a subreaper; else those that die with their parent. It is to be dropped when nobody traces its
+/// resident any more.
 ///
 /// It is there because a fork of the supervisor is dear: all of its page tables are copied, and each of its threads
 /// pays for it by page faults. A resident shares the nursery's memory, and makes nothing but system calls.
@@ -26,6 +32,8 @@ pub struct Nursery {
     /// The process's parent, which waits for it. Not the caller: a tracer waits for all of its children.
     keeper: Option<JoinHandle<()>>,
     init: Init,
+    /// Of the last one made, which the nursery has not waited for.
+    number: Arc<sys::Number>,
 }
 
 impl Nursery {
@@ -48,9 +56,11 @@ impl Nursery {
         let namespaces = init.namespaces;
         let plan = init.clone();
         let close = ours.as_raw_fd();
+        let number = Arc::new(sys::Number::new().map_err(no_socket)?);
+        let shared = Arc::clone(&number);
         let (tell, told) = mpsc::channel();
         let keep = move || {
-            let started = sys::nurse(&mut sys::Nursing::new(&plan, theirs.as_raw_fd(), close));
+            let started = sys::nurse(&mut sys::Nursing::new(&plan, theirs.as_raw_fd(), close, &shared));
             drop(theirs);
             let pid = started.as_ref().ok().copied();
             let _ = tell.send(started.map(drop));
@@ -66,6 +76,7 @@ impl Nursery {
             socket: Some(ours),
             keeper: Some(keeper),
             init,
+            number,
         };
         match told.recv() {
             Ok(Ok(())) => Ok(nursery),
@@ -112,6 +123,17 @@ impl Drop for Nursery {
         if let Some(keeper) = self.keeper.take() {
             // A panic there has been told of by its message.
             let _ = keeper.join();
+        }
+        // The nursery's child is the caller's now, if that is a subreaper (prctl(2)): nobody else waits for it.
+        let number = self.number.get();
+        if number > 0 {
+            let (last, end) = (Pid::from_raw(number), Instant::now() + PATIENCE);
+            let now = WaitPidFlag::__WALL | WaitPidFlag::WNOHANG;
+            while waitpid(last, Some(now)) == Ok(WaitStatus::StillAlive) && Instant::now() < end {
+                // The nursery may have been killed before this one could ask to die with it.
+                let _ = kill(last, Signal::SIGKILL);
+                thread::sleep(Duration::from_millis(1));
+            }
         }
     }
 }

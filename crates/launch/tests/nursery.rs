@@ -116,6 +116,55 @@ fn with_the_nursery_its_resident_ends_and_one_that_was_killed_says_so() {
 }
 
 #[test]
+fn a_subreaper_is_left_no_zombie_by_nurseries_that_end() {
+    if !available("root", root()) {
+        return;
+    }
+    nix::sys::prctl::set_child_subreaper(true).unwrap();
+    for killed in [false, true] {
+        let mut nursery = Nursery::start(init(Vec::new())).unwrap();
+        let resident = nursery.bear().unwrap().unwrap();
+        if killed {
+            kill(resident, Signal::SIGKILL).unwrap();
+            soon(|| has_ended(resident));
+        }
+        drop(nursery);
+        assert!(!std::fs::exists(format!("/proc/{resident}")).unwrap());
+    }
+}
+
+#[test]
+fn a_nursery_that_is_killed_while_it_makes_a_resident_leaves_none() {
+    if !available("root", root()) {
+        return;
+    }
+    nix::sys::prctl::set_child_subreaper(true).unwrap();
+    for microseconds in (0..1000).step_by(20) {
+        let mut nursery = Nursery::start(init(Vec::new())).unwrap();
+        let resident = nursery.bear().unwrap().unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{resident}/status")).unwrap();
+        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+        let parent = Pid::from_raw(parent.unwrap().trim().parse().unwrap());
+        kill(resident, Signal::SIGKILL).unwrap();
+        let killer = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_micros(microseconds));
+            kill(parent, Signal::SIGKILL).unwrap();
+        });
+        let _ = nursery.bear();
+        killer.join().unwrap();
+        drop(nursery);
+    }
+    // Of this test and of those beside it, which don't leave theirs either.
+    let own = format!("\nPPid:\t{}\n", std::process::id());
+    let left = || {
+        let all = std::fs::read_dir("/proc").unwrap().flatten();
+        all.filter_map(|entry| std::fs::read_to_string(entry.path().join("status")).ok())
+            .any(|status| status.contains(&own) && status.contains("\nState:\tZ"))
+    };
+    soon(|| !left());
+}
+
+#[test]
 fn a_nursery_can_be_made_beside_threads_that_wait_for_their_own_children_only() {
     if !available("root", root()) {
         return;

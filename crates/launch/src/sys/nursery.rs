@@ -2,7 +2,8 @@
 
 use std::ffi::{c_int, c_void};
 use std::os::fd::RawFd;
-use std::ptr;
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use super::steps::close_except;
 use super::{errno, exit, report, restore_signals, run_all};
@@ -13,6 +14,52 @@ use crate::step::Step;
 /// Room for a resident's steps, the largest of which puts a whole filter on the stack.
 const STACK: usize = 256 << 10;
 
+/// The number of the resident that has not been waited for, 0 if there is none; in memory that the nursery shares with
+/// its supervisor, who knows it so even if the nursery was killed before it could say it.
+#[derive(Debug)]
+pub(crate) struct Number(NonNull<AtomicI32>);
+
+// SAFETY: what is pointed to is an atomic in memory of its own, which lives as long as this.
+unsafe impl Send for Number {}
+// SAFETY: as above.
+unsafe impl Sync for Number {}
+
+impl Number {
+    pub(crate) fn new() -> nix::Result<Self> {
+        // SAFETY: new memory, at no given place, which nobody else has.
+        let at = unsafe {
+            libc::mmap(
+                ptr::null_mut(),
+                size_of::<AtomicI32>(),
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            )
+        };
+        if at == libc::MAP_FAILED {
+            return Err(nix::Error::last());
+        }
+        NonNull::new(at.cast()).map(Self).ok_or(nix::Error::ENOMEM)
+    }
+
+    pub(crate) fn get(&self) -> i32 {
+        self.at().load(Ordering::SeqCst)
+    }
+
+    fn at(&self) -> &AtomicI32 {
+        // SAFETY: the memory was mapped by `new`, is zeroed, aligned to a page, and lives as long as this.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl Drop for Number {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `new`, and used by nobody any more.
+        unsafe { libc::munmap(self.0.as_ptr().cast(), size_of::<AtomicI32>()) };
+    }
+}
+
 /// Everything that the nursery needs, made before the clone.
 pub(crate) struct Nursing<'a> {
     init: &'a Init,
@@ -22,18 +69,20 @@ pub(crate) struct Nursing<'a> {
     socket: RawFd,
     /// The supervisor's end of it, which is not for us.
     close: RawFd,
+    number: &'a Number,
     /// The residents' stack: there is one at a time. Aligned as the calling convention wants it (16 bytes).
     stack: Vec<u128>,
 }
 
 impl<'a> Nursing<'a> {
-    pub(crate) fn new(init: &'a Init, socket: RawFd, close: RawFd) -> Self {
+    pub(crate) fn new(init: &'a Init, socket: RawFd, close: RawFd, number: &'a Number) -> Self {
         let named = init.steps.iter().flat_map(Step::descriptors);
         Self {
             init,
             keep: [0, 1, 2].into_iter().chain(named).collect(),
             socket,
             close,
+            number,
             stack: vec![0; STACK / size_of::<u128>()],
         }
     }
@@ -44,7 +93,7 @@ struct Birth<'a> {
     init: &'a Init,
     socket: RawFd,
     /// Its number as its parent sees it, written by the kernel before its first instruction.
-    pid: c_int,
+    number: &'a Number,
 }
 
 /// Clones the calling thread's process into a nursery, which ends with that thread.
@@ -80,7 +129,7 @@ fn serve(nursing: &mut Nursing<'_>) -> ! {
     let mut birth = Birth {
         init: nursing.init,
         socket,
-        pid: 0,
+        number: nursing.number,
     };
     loop {
         let mut word = 0u8;
@@ -91,9 +140,17 @@ fn serve(nursing: &mut Nursing<'_>) -> ! {
             -1 if errno() == libc::EINTR => continue,
             _ => exit(), // the supervisor has gone, or wants no more
         }
-        // The last one is only waited for now, so that its number was nobody else's.
-        // SAFETY: no status is asked for.
-        while unsafe { libc::waitpid(-1, ptr::null_mut(), libc::__WALL | libc::WNOHANG) } > 0 {}
+        // The last one is only waited for now, so that its number was nobody else's. There is one at a time, as there
+        // is one stack: if it is still there, it ends now.
+        let last = nursing.number.get();
+        if last > 0 {
+            // SAFETY: plain numbers; it is our child, and has not been waited for. No status is asked for.
+            unsafe {
+                libc::kill(last, libc::SIGKILL);
+                while libc::waitpid(last, ptr::null_mut(), libc::__WALL) == -1 && errno() == libc::EINTR {}
+            }
+        }
+        nursing.number.at().store(0, Ordering::SeqCst);
         if let Some(trouble) = trouble {
             report(socket, trouble);
             exit();
@@ -108,7 +165,7 @@ fn serve(nursing: &mut Nursing<'_>) -> ! {
 /// Makes a resident.
 fn clone_resident(birth: &mut Birth<'_>, stack: &mut [u128], namespaces: u64) -> Result<(), i32> {
     let flags = namespaces as c_int | libc::CLONE_VM | libc::CLONE_PARENT_SETTID | libc::SIGCHLD;
-    let number = &raw mut birth.pid;
+    let number: *mut c_int = birth.number.0.as_ptr().cast();
     let birth: *mut Birth<'_> = birth;
     // SAFETY: the stack is ours, large enough and used by nobody else: the resident before has ended. What is
     // pointed to outlives the resident, which ends with this process. The two share memory; this one does nothing
@@ -139,7 +196,10 @@ extern "C" fn resident(birth: *mut c_void) -> c_int {
         }
         run_all(birth.socket, &birth.init.steps, Record::INIT_STEP);
         libc::signal(libc::SIGCHLD, libc::SIG_IGN);
-        report(birth.socket, Record::failed(Record::READY, birth.pid as usize, 0));
+        report(
+            birth.socket,
+            Record::failed(Record::READY, birth.number.get() as usize, 0),
+        );
         libc::close(birth.socket);
         loop {
             libc::pause();
