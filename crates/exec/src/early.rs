@@ -63,6 +63,7 @@ impl Early {
         let (made_to, made) = channel();
         let (launches, to_launch) = channel::<Launch>();
         let (started_to, started) = channel();
+        // Not one that is used again (`workers`): it is in other namespaces from then on.
         let thread = Builder::new().spawn(move || {
             if made_to.send(make(tier, &limits, network, &cache)).is_err() {
                 return;
