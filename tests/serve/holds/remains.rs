@@ -34,6 +34,26 @@ struct State {
     descriptors: Vec<String>,
 }
 
+impl State {
+    /// What has come since, and how many there were of what is only counted.
+    fn difference(&self, now: &Self) -> String {
+        let new = |now: &BTreeSet<String>, before: &BTreeSet<String>| -> Vec<String> {
+            now.difference(before).cloned().collect()
+        };
+        format!(
+            "{} processes and then {}, {} cgroups and then {}, mounts {:#?}, files {:#?}, {} descriptors and then {:#?}",
+            self.processes,
+            now.processes,
+            self.cgroups,
+            now.cgroups,
+            new(&now.mounts, &self.mounts),
+            new(&now.files, &self.files),
+            self.descriptors.len(),
+            now.descriptors,
+        )
+    }
+}
+
 /// Where runs happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Where {
@@ -164,8 +184,8 @@ impl Watched {
         while !same(&now) {
             assert!(
                 Instant::now() < end,
-                "after {after}: {:#?}\n{now:#?}",
-                self.before
+                "after {after}: {}",
+                self.before.difference(&now)
             );
             std::thread::sleep(Duration::from_millis(50));
             now = self.now();

@@ -64,19 +64,23 @@ impl Drop for Anchor {
         let all = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD | WaitPidFlag::WNOHANG;
         loop {
             match waitpid(None, Some(all)) {
-                // One that stops on its way must be let go; nothing of a bed may outlive it.
-                Ok(WaitStatus::PtraceEvent(pid, ..) | WaitStatus::Stopped(pid, _)) => {
-                    let _ = kill(pid, Signal::SIGKILL);
-                    let _ = ptrace::cont(pid, None);
-                }
                 Ok(WaitStatus::StillAlive) => {
                     bury(inside.as_deref());
                     thread::sleep(SOON);
                 }
-                Ok(_) | Err(Errno::EINTR) => {}
+                Ok(status) => let_go(status),
+                Err(Errno::EINTR) => {}
                 Err(_) => return,
             }
         }
+    }
+}
+
+/// One that stops on its way must go on to its end; nothing of a bed may outlive it.
+fn let_go(status: WaitStatus) {
+    if let WaitStatus::PtraceEvent(pid, ..) | WaitStatus::Stopped(pid, _) = status {
+        let _ = kill(pid, Signal::SIGKILL);
+        let _ = ptrace::cont(pid, None);
     }
 }
 
@@ -92,8 +96,12 @@ fn bury(namespace: Option<&Path>) {
         let Ok(pid) = word.parse().map(Pid::from_raw) else {
             continue;
         };
-        if self::namespace(pid).as_deref() == Some(inside) {
-            let _ = waitpid(pid, Some(WaitPidFlag::__WALL | WaitPidFlag::WNOHANG));
+        if self::namespace(pid).as_deref() != Some(inside) {
+            continue;
+        }
+        // A tracee of ours is adopted, too, and may tell here that it has stopped: nobody is told that twice.
+        if let Ok(status) = waitpid(pid, Some(WaitPidFlag::__WALL | WaitPidFlag::WNOHANG)) {
+            let_go(status);
         }
     }
 }

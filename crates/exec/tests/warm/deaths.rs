@@ -135,6 +135,32 @@ fn whoever_is_killed_in_mid_run() {
 }
 
 #[test]
+fn every_bed_of_a_template_that_is_killed_at_rest_is_made_anew() {
+    if !available("root", root()) {
+        return;
+    }
+    let mut spec = spec(&[]);
+    spec.beds = 4;
+    let template = Template::start(spec).unwrap();
+    // Whose waits for them meet one another now and then only.
+    for round in 0..12 {
+        let before = template.process().unwrap();
+        end(before);
+        assert_eq!(printed(&template, "print(1)"), "1\n", "{round}");
+        gone("a bed of the template before", || match template.process() {
+            Some(now) => now == before || children(now) < 4,
+            None => true,
+        });
+    }
+}
+
+/// How many children a process has.
+fn children(of: i32) -> usize {
+    let listed = fs::read_to_string(format!("/proc/{of}/task/{of}/children"));
+    listed.unwrap_or_default().split_whitespace().count()
+}
+
+#[test]
 #[ignore = "it is started by the next test, to be killed"]
 fn a_supervisor() {
     let mut spec = spec(&[]);
