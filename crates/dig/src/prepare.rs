@@ -44,7 +44,7 @@ pub(crate) fn prepare(request: &Request) -> Result<(Launch, Prepared), DigError>
     let to_stderr = request.stdout_to_stderr.then_some(Step::Dup { from: 2, to: 1 });
     match &request.target {
         Target::Command { program, argv } => {
-            let launch = Launch::new(program, argv, env)?.steps(to_stderr);
+            let launch = Launch::new(program, argv, env)?.steps(to_stderr).step(Step::Halt);
             Ok((
                 launch,
                 Prepared {
@@ -70,7 +70,8 @@ pub(crate) fn prepare(request: &Request) -> Result<(Launch, Prepared), DigError>
                 .step(Step::Dup {
                     from: number,
                     to: number,
-                });
+                })
+                .step(Step::Halt);
             let mut command = vec![interpreter.executable.display().to_string(), name.clone()];
             command.extend(args.iter().map(text));
             let python = Python {

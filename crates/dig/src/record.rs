@@ -3,7 +3,6 @@
 use callgate_trace::Trace;
 use callgate_tracee::{Options, Stopper, Tracer, Woken};
 use nix::errno::Errno;
-use nix::sys::ptrace;
 
 use crate::error::DigError;
 use crate::live::{Live, watch};
@@ -30,17 +29,8 @@ pub fn record(request: Request, started: impl FnOnce(Stopper)) -> Result<Trace, 
         errno,
     })?;
     started(stopper.clone());
-    // A seized tracee runs freely until it is stopped once: without this, the call that executes the
-    // probe would be missed. A child that is gone already says so in its report, or by how it ended.
-    match ptrace::interrupt(process.pid()) {
-        Ok(()) | Err(Errno::ESRCH) => {}
-        Err(errno) => {
-            return Err(DigError::System {
-                what: "PTRACE_INTERRUPT",
-                errno,
-            });
-        }
-    }
+    // A seized tracee runs freely until it stops once, which ours does before it executes the probe. A child that is
+    // gone already says so in its report, or by how it ended.
     let _ = process.go();
     prepared.code = None;
     let live = Live::new(main);

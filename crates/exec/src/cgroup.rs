@@ -21,6 +21,7 @@ use std::sync::Arc;
 use callgate_launch::Step;
 
 use self::directory::{Directory, sweep};
+use self::readings::number;
 pub(crate) use self::readings::{CpuClock, Readings};
 use self::whereabouts::{Whereabouts, look};
 use crate::limits::Limits;
@@ -36,6 +37,10 @@ pub(crate) enum Absent {
     #[error("{at}: {error}")]
     Refused { at: String, error: String },
 }
+
+/// How much of its limit a run may miss, in bytes, by what an earlier one has left in its cgroup: what the kernel keeps
+/// ready for each CPU, and the page cache of what was read.
+const RESIDUE: u64 = 1 << 20;
 
 /// A run's cgroup. It is removed, with whatever is in it, when this value goes.
 pub(crate) struct Cgroup {
@@ -208,6 +213,25 @@ impl Cgroup {
             Kind::V1 { memory, pids, .. } => Readings::v1(memory, pids, self.clock(), self.ours),
             Kind::V2(at) => Readings::v2(at, self.clock(), self.ours),
         }
+    }
+
+    /// Makes it as it was for another run with the same limits, after one of which this is known. False where something
+    /// of that is left which can't be undone: it is to be dropped then. In version 2 no peak can be set back, but for
+    /// whoever holds the file open.
+    pub(crate) fn renew(&self, last: &Readings) -> bool {
+        let Kind::V1 { memory, pids, cpu } = &self.kind else {
+            return false;
+        };
+        // What only ever grows: there must have been nothing of it, and no more tasks than any run has.
+        let unmarked =
+            (last.oom_kills, last.pids_refused) == (0, 0) && last.pids_peak.is_none_or(|peak| peak <= 1);
+        unmarked
+            && number(pids, "pids.current") == Some(0)
+            && number(memory, "memory.usage_in_bytes").is_some_and(|left| left <= RESIDUE)
+            && memory.write("memory.max_usage_in_bytes", "0").is_ok()
+            && cpu
+                .as_ref()
+                .is_none_or(|cpu| cpu.write("cpuacct.usage", "0").is_ok())
     }
 
     fn directories(&self) -> Vec<&Directory> {

@@ -172,7 +172,8 @@ impl Step {
             | Self::Hostname(_)
             | Self::LandlockAllow { .. }
             | Self::UidWith { .. }
-            | Self::RemoveIpc { .. } => None,
+            | Self::RemoveIpc { .. }
+            | Self::Halt => None,
         }
     }
 }

@@ -117,6 +117,9 @@ pub enum Step {
     Unshare(u64),
     /// `setsid(2)`: a session without a terminal.
     NewSession,
+    /// `kill(2)` of itself with SIGSTOP: a tracer learns here that the steps before are done, and lets it go on without
+    /// the signal. Without a tracer it stays stopped.
+    Halt,
     /// `umask(2)`.
     Umask(u32),
     /// `prlimit(2)`; the limits are in the resource's unit (bytes, seconds, processes).
@@ -221,6 +224,7 @@ impl Step {
             Self::Enter { .. } => "setns",
             Self::Unshare(_) => "unshare",
             Self::NewSession => "setsid",
+            Self::Halt => "kill",
             Self::Umask(_) => "umask",
             Self::Limit { resource, .. } => match *resource {
                 libc::RLIMIT_CORE => "prlimit(RLIMIT_CORE)",

@@ -9,7 +9,7 @@ mod result;
 use std::collections::{BTreeMap, BTreeSet};
 
 use callgate_trace::{Ending, Phase};
-use callgate_tracee::{Event, Reason, Stopped, Stopper, TraceeError, Tracer};
+use callgate_tracee::{Event, Reason, Resume, Stopped, Stopper, TraceeError, Tracer};
 use nix::sys::signal::Signal;
 
 use crate::barrier::Barriers;
@@ -126,6 +126,9 @@ impl Recorder {
         }
         if self.phase.is_some() {
             self.near.stopped(tid);
+        } else if tracee.reason() == Reason::Signal(libc::SIGSTOP) {
+            // Our own child has done its steps (Step::Halt). What they were is not recorded.
+            return Ok(tracee.resume_with(Resume::ToNextSyscall, 0)?);
         }
         match self.look(&tracee) {
             Ok(Spot::Behind) if self.may_inject(tid) => match tracee.can_inject() {

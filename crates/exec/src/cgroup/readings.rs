@@ -50,7 +50,7 @@ impl Readings {
 }
 
 /// A file that holds one number.
-fn number(at: &Directory, file: &str) -> Option<u64> {
+pub(super) fn number(at: &Directory, file: &str) -> Option<u64> {
     at.read(file)?.trim().parse().ok()
 }
 

@@ -109,7 +109,9 @@ pub(super) fn attempt(run: &Run, early: Early, started: impl FnOnce(Stopper)) ->
         no_cgroup: lack,
         wall,
     };
-    let mut outcome = course.conclude(run, &attended, cgroup, captures)?;
+    let readings = cgroup.as_ref().map(Cgroup::readings).unwrap_or_default();
+    drop(cgroup);
+    let mut outcome = course.conclude(run, &attended, &readings, captures)?;
     // Before what it left is removed.
     work.bring_out(&mut outcome);
     if matches!(tier, Tier::Container | Tier::Landlock) {

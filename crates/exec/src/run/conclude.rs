@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::request::{Io, Network, Run};
 use super::streams::{Captures, finish};
 use crate::attend::Attended;
-use crate::cgroup::{Absent, Cgroup};
+use crate::cgroup::{Absent, Readings};
 use crate::filtering::Filtering;
 use crate::host;
 use crate::inherited::of_core_dumps;
@@ -29,17 +29,15 @@ pub(crate) struct Course<'a> {
 }
 
 impl Course<'_> {
-    /// Reads what the cgroup says, removes it, takes in what was captured.
+    /// Judges by what was seen and what the cgroup says, and takes in what was captured.
     pub(crate) fn conclude(
         self,
         run: &Run,
         attended: &Attended,
-        cgroup: Option<Cgroup>,
+        readings: &Readings,
         captures: Captures,
     ) -> Result<Outcome, SetUpFailure> {
-        let readings = cgroup.as_ref().map(Cgroup::readings).unwrap_or_default();
-        drop(cgroup);
-        let mut outcome = judge(run, attended, &readings)?;
+        let mut outcome = judge(run, attended, readings)?;
         let stderr = finish(captures, run.io == Io::Capture, &mut outcome);
         if let (Some(stderr), true, true) = (stderr, run.look_for_lacks, outcome.exit_code != 0) {
             outcome.lacks = lacks(run, self.tier, &stderr);

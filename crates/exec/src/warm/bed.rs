@@ -156,7 +156,7 @@ impl<'a> Bed<'a> {
         for (_, path) in doors {
             joins.push(Step::JoinCgroup { tasks: next()?, path });
         }
-        let own = steps(joins, place.way(), &own, &known);
+        let own = steps(joins, place.way(), &own, &known, &generation.filters);
         let (anchor, init, mut tracer) = place.attach(fork, generation)?;
         let watch = Watch::over_guest(init, fork, &run.filter, on_command);
         let mut watch = watch.guarded(generation.guard);

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use callgate_abi::Filter;
 use callgate_launch::{Launch, Step, memory_file};
 use callgate_python::template::{self, VARIABLES};
 use callgate_rootfs::Identity;
@@ -50,6 +51,8 @@ pub(super) struct Generation {
     pub(super) root: Arc<Prepared>,
     /// What the filter around it asks with, if there is one.
     pub(super) guard: Option<u16>,
+    /// Those of a run's filters that it has, and so its forks.
+    pub(super) filters: Vec<Filter>,
 }
 
 impl Generation {
@@ -63,7 +66,7 @@ impl Generation {
             Tier::Container => Some(guard::data(&spec.filter)),
             Tier::Full | Tier::Unprivileged | Tier::Landlock => None,
         };
-        let (launch, landlock) = launch(spec, &prepared, guard, &theirs, &said)?;
+        let (launch, landlock, filters) = launch(spec, &prepared, guard, &theirs, &said)?;
         let capabilities = last_capability().map_err(system("cap_last_cap"))?;
         let gone = Arc::new(AtomicBool::new(false));
         let (tell, told) = mpsc::channel();
@@ -120,6 +123,7 @@ impl Generation {
             pid,
             root: prepared,
             guard,
+            filters,
         }))
     }
 
@@ -182,7 +186,7 @@ fn launch(
     guard: Option<u16>,
     control: &OwnedFd,
     said: &OwnedFd,
-) -> Result<(Launch, Option<landlock::Layer>), SetUpFailure> {
+) -> Result<(Launch, Option<landlock::Layer>, Vec<Filter>), SetUpFailure> {
     let given = |name: &str| spec.env.iter().any(|(known, _)| known == name);
     let ours: Vec<(&str, &str)> = VARIABLES.into_iter().filter(|(name, _)| !given(name)).collect();
     let mut env = spec.env.clone();
@@ -266,15 +270,23 @@ fn launch(
         },
         Step::CloseExcept(vec![0, 1, 2, control.as_raw_fd()]),
     ]);
+    let filters: Vec<Filter> = runs.into_iter().filter_map(filter).collect();
+    steps.extend(filters.iter().cloned().map(Step::Seccomp));
     if let Some(data) = guard {
-        // Those of its runs, which they have from it.
-        steps.extend(runs.into_iter().filter(|step| matches!(step, Step::Seccomp(_))));
         steps.push(Step::Seccomp(guard::filter(data)));
     }
     // Its forks have it too, and answer to it by the marker.
     steps.extend(marker_filter(&Sign::PYTHON).map(Step::Seccomp));
     let launch = Launch::new(&spec.executable, argv, variables(&env, None)).map_err(launch_failed)?;
-    Ok((launch.steps(steps), landlock))
+    Ok((launch.steps(steps), landlock, filters))
+}
+
+/// The filter that a step loads.
+fn filter(step: Step) -> Option<Filter> {
+    match step {
+        Step::Seccomp(filter) => Some(filter),
+        _ => None,
+    }
 }
 
 pub(super) fn failure(error: String, advice: Option<&str>) -> SetUpFailure {

@@ -6,7 +6,7 @@ use callgate_launch::{Init, Nursery, Step};
 use super::bed::{ready, standing};
 use super::generation::Generation;
 use super::seat::last_capability;
-use crate::cgroup::{Absent, Cgroup, Site};
+use crate::cgroup::{Absent, Cgroup, Readings, Site};
 use crate::ground::Prepared;
 use crate::landlock::Layer;
 use crate::limits::Limits;
@@ -25,6 +25,8 @@ pub(super) struct Nest {
     init: Init,
     /// Made when it is needed: it can end.
     nursery: Option<Nursery>,
+    /// That of the last run, if the next can have it.
+    cgroup: Option<Cgroup>,
 }
 
 impl Nest {
@@ -45,6 +47,7 @@ impl Nest {
             last_capability: last_capability().map_err(system("cap_last_cap"))?,
             init,
             nursery: None,
+            cgroup: None,
         })
     }
 
@@ -60,8 +63,17 @@ impl Nest {
     }
 
     /// A cgroup for a run, in which there is nobody but the run.
-    pub(super) fn cgroup(&self, uid: u32, limits: &Limits) -> Result<Cgroup, Absent> {
-        self.site.as_ref().map_err(Clone::clone)?.make(uid, limits, 0)
+    pub(super) fn cgroup(&mut self, uid: u32, limits: &Limits) -> Result<Cgroup, Absent> {
+        match self.cgroup.take() {
+            Some(cgroup) => Ok(cgroup),
+            None => self.site.as_ref().map_err(Clone::clone)?.make(uid, limits, 0),
+        }
+    }
+
+    /// Keeps a run's cgroup for the next one, which has the same uid and limits, if nothing of the run is left in it: to
+    /// make and to remove one takes an eighth of a short run. Else it is removed.
+    pub(super) fn keep(&mut self, cgroup: Option<Cgroup>, last: &Readings) {
+        self.cgroup = cgroup.filter(|cgroup| cgroup.renew(last));
     }
 
     /// What makes the inits.

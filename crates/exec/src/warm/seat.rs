@@ -2,6 +2,7 @@
 
 use std::os::fd::RawFd;
 
+use callgate_abi::Filter;
 use callgate_launch::{Call, Failure, Memory, Step};
 use callgate_python::prelude::Marker;
 use callgate_rootfs::Identity;
@@ -38,8 +39,15 @@ pub(super) fn part(steps: Vec<Step>) -> (Vec<Step>, Vec<Step>) {
         .partition(|step| matches!(step, Step::LandlockAllow { .. }))
 }
 
-/// The fork's steps: into the cgroup and the namespaces first, then what a cold run's child does.
-pub(super) fn steps(joins: Vec<Step>, into: Way, own: &[Step], numbers: &Numbers) -> Vec<Step> {
+/// The fork's steps: into the cgroup and the namespaces first, then what a cold run's child does, but for the filters
+/// that it had from the start.
+pub(super) fn steps(
+    joins: Vec<Step>,
+    into: Way,
+    own: &[Step],
+    numbers: &Numbers,
+    had: &[Filter],
+) -> Vec<Step> {
     let mut all = Vec::new();
     if let Way::Directory(capabilities) = into {
         all.push(Step::Capabilities {
@@ -67,8 +75,8 @@ pub(super) fn steps(joins: Vec<Step>, into: Way, own: &[Step], numbers: &Numbers
             directory: numbers.into,
             path: path.clone(),
         }),
-        // Its template has them, and so does it.
-        (Step::Seccomp(_), _) if matches!(into, Way::Directory(_)) => None,
+        // Its template has it, and so does it: the kernel translates a filter anew for each that loads it.
+        (Step::Seccomp(filter), _) if had.contains(filter) => None,
         (Step::LandlockEnforce { .. }, Some(ruleset)) => Some(Step::LandlockEnforce { ruleset }),
         (Step::CloseExcept(kept), _) => Some(Step::CloseExcept([kept.as_slice(), &[numbers.seat]].concat())),
         (step, _) => Some(step.clone()),

@@ -116,7 +116,7 @@ fn turn(shared: &Shared, own: &mut Own) -> Result<Served, SetUpFailure> {
         Next::Order(order) => order,
         Next::Stale | Next::Closed => return Ok(Served::Done),
     };
-    let done = job(shared, root, bed, &order).map(|outcome| {
+    let done = job(shared, root, nest, bed, &order).map(|outcome| {
         outcome.map(|mut outcome| {
             if root.tier == Tier::Container {
                 outcome.notes.extend(tidy(&root.ground, root.identity.uid));
@@ -140,6 +140,7 @@ fn turn(shared: &Shared, own: &mut Own) -> Result<Served, SetUpFailure> {
 fn job(
     shared: &Shared,
     root: &Prepared,
+    nest: &mut Nest,
     bed: Bed<'_>,
     order: &Order,
 ) -> Result<Option<Outcome>, SetUpFailure> {
@@ -171,6 +172,8 @@ fn job(
         return Ok(None);
     }
     let wall = begun.elapsed();
+    let readings = over.cgroup.as_ref().map(Cgroup::readings).unwrap_or_default();
+    nest.keep(over.cgroup, &readings);
     let used = over.seen.usage;
     let attended = Attended {
         seen: over.seen,
@@ -191,5 +194,5 @@ fn job(
         no_cgroup: over.no_cgroup,
         wall,
     };
-    course.conclude(&run, &attended, over.cgroup, captures).map(Some)
+    course.conclude(&run, &attended, &readings, captures).map(Some)
 }

@@ -18,4 +18,6 @@ mod outside;
 #[cfg(test)]
 mod renewal;
 #[cfg(test)]
+mod spent;
+#[cfg(test)]
 mod support;

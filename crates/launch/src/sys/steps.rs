@@ -128,6 +128,9 @@ pub(super) fn run(step: &Step, pipe: RawFd) -> Result<(), i32> {
             Step::NewSession => {
                 checked(c_long::from(libc::setsid()))?;
             }
+            Step::Halt => {
+                checked(c_long::from(libc::kill(libc::getpid(), libc::SIGSTOP)))?;
+            }
             Step::Umask(mask) => {
                 // The raw call: libc's type has no room for a refusal.
                 checked(libc::syscall(libc::SYS_umask, *mask))?;

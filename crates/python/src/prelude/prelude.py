@@ -17,7 +17,7 @@ def refuse(why):
 def receive(fd):
     chunks = []
     while True:
-        chunk = posix.read(fd, 1 << 20)
+        chunk = posix.read(fd, 1 << 16)
         if not chunk:
             break
         chunks.append(chunk)

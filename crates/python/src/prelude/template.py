@@ -29,8 +29,7 @@ def borrowed():
 
 def numbers(ancillary):
     # Descriptors, from an SCM_RIGHTS message.
-    data = b"".join(data for _, _, data in ancillary)
-    return [int.from_bytes(data[at : at + 4], sys.byteorder) for at in range(0, len(data), 4)]
+    return [number for _, _, data in ancillary for number in memoryview(data).cast("i")]
 
 
 def template(code):
