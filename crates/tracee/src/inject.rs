@@ -41,10 +41,10 @@ pub struct Load {
 }
 
 impl Load {
-    /// For a filter that holds somebody down. The memory that held the program stays mapped: unmapping
-    /// may be forbidden by now.
+    /// For a filter that holds somebody down, who has set `no_new_privs` already. The memory that held the program
+    /// stays mapped: unmapping may be forbidden by now.
     pub const LOCK: Self = Self {
-        no_new_privs: true,
+        no_new_privs: false,
         unmap: false,
     };
 }

@@ -11,7 +11,7 @@ use super::channel;
 use super::generation::{Generation, failure};
 use super::nest::Nest;
 use super::place::{Anchor, Place, directory};
-use super::seat::{Numbers, alone, check, part, perform, steps};
+use super::seat::{Numbers, alone, check, perform, steps};
 use crate::attend::{first_to_go, tracing};
 use crate::cgroup::{Absent, Cgroup, Readings};
 use crate::files::Files;
@@ -105,10 +105,7 @@ impl<'a> Bed<'a> {
     ) -> Result<Self, SetUpFailure> {
         let landlock = landlock_layer(run)?;
         let (mut cgroup, no_cgroup) = cgroup_layer(nest.cgroup(root.identity.uid, &run.limits), run)?;
-        let Ready {
-            steps: own, layers, ..
-        } = nest.ready(run, root, landlock.as_ref(), cgroup.as_ref());
-        let (filled, own) = part(own);
+        let plan = nest.plan(run, root, landlock.as_ref(), cgroup.as_ref());
         let place = match directory(root) {
             Some(dir) => {
                 // Whatever a run left that could not be removed then.
@@ -119,7 +116,7 @@ impl<'a> Bed<'a> {
         };
         if let Some(layer) = &landlock {
             let inside = place.root().map_err(system("opening the root"))?;
-            layer.fill(inside.as_fd(), &filled).map_err(|(at, error)| {
+            layer.fill(inside.as_fd(), &plan.fill).map_err(|(at, error)| {
                 failure(format!("landlock_add_rule: {}: {error}", at.display()), None)
             })?;
         }
@@ -156,7 +153,7 @@ impl<'a> Bed<'a> {
         for (_, path) in doors {
             joins.push(Step::JoinCgroup { tasks: next()?, path });
         }
-        let own = steps(joins, place.way(), &own, &known, &generation.filters);
+        let own = steps(joins, place.way(), &plan.own, &known, &generation.filters);
         let (anchor, init, mut tracer) = place.attach(fork, generation)?;
         let watch = Watch::over_guest(init, fork, &run.filter, on_command);
         let mut watch = watch.guarded(generation.guard);
@@ -174,7 +171,7 @@ impl<'a> Bed<'a> {
             tracer,
             watch,
             seat,
-            layers,
+            layers: plan.layers.clone(),
             landlock,
             no_cgroup,
         };

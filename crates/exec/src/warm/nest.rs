@@ -1,11 +1,13 @@
 //! What the beds of one thread have in common, one after another: where their cgroups are made, and what makes their
 //! inits.
 
+use std::rc::Rc;
+
 use callgate_launch::{Init, Nursery, Step};
 
 use super::bed::{ready, standing};
 use super::generation::Generation;
-use super::seat::last_capability;
+use super::seat::{last_capability, part};
 use crate::cgroup::{Absent, Cgroup, Readings, Site};
 use crate::ground::Prepared;
 use crate::landlock::Layer;
@@ -14,6 +16,17 @@ use crate::mounted::Standing;
 use crate::outcome::SetUpFailure;
 use crate::run::{Run, launch_failed, system};
 use crate::setup::Ready;
+
+/// What a bed's fork does, and what has been done by it then.
+pub(super) struct Plan {
+    /// Whether there is a Landlock ruleset, and a cgroup.
+    with: (bool, bool),
+    /// The steps that fill the ruleset.
+    pub(super) fill: Vec<Step>,
+    /// Its own.
+    pub(super) own: Vec<Step>,
+    pub(super) layers: Vec<String>,
+}
 
 /// The part of a bed that is made once for a template.
 pub(super) struct Nest {
@@ -27,6 +40,7 @@ pub(super) struct Nest {
     nursery: Option<Nursery>,
     /// That of the last run, if the next can have it.
     cgroup: Option<Cgroup>,
+    plan: Option<Rc<Plan>>,
 }
 
 impl Nest {
@@ -48,18 +62,32 @@ impl Nest {
             init,
             nursery: None,
             cgroup: None,
+            plan: None,
         })
     }
 
-    /// The set-up of a bed's fork.
-    pub(super) fn ready(
-        &self,
+    /// The set-up of a bed's fork. The descriptors in it are those of the first that had one like it.
+    pub(super) fn plan(
+        &mut self,
         run: &Run,
         root: &Prepared,
         landlock: Option<&Layer>,
         cgroup: Option<&Cgroup>,
-    ) -> Ready {
-        ready(run, root, self.standing, landlock, cgroup)
+    ) -> Rc<Plan> {
+        let with = (landlock.is_some(), cgroup.is_some());
+        if let Some(plan) = self.plan.as_ref().filter(|plan| plan.with == with) {
+            return Rc::clone(plan);
+        }
+        let Ready { steps, layers, .. } = ready(run, root, self.standing, landlock, cgroup);
+        let (fill, own) = part(steps);
+        let plan = Rc::new(Plan {
+            with,
+            fill,
+            own,
+            layers,
+        });
+        self.plan = Some(Rc::clone(&plan));
+        plan
     }
 
     /// A cgroup for a run, in which there is nobody but the run.
