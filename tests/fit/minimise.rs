@@ -168,6 +168,78 @@ fn a_call_that_is_needed_by_chance_only_is_found_by_running_the_result_again() {
     assert!(report["runs"]["confirm"].as_u64().unwrap() >= 16, "{report:#}");
 }
 
+/// Fails in the one run that finds a byte in a pipe beside its interpreter.
+const UNLUCKY: &str = "\
+import os, sys
+pipe = os.open(os.path.join(sys.prefix, 'luck'), os.O_RDONLY | os.O_NONBLOCK)
+try: os._exit(len(os.read(pipe, 1)))
+except BlockingIOError: pass
+print('the parent is', os.getppid())
+";
+
+#[test]
+fn a_run_that_fails_by_chance_makes_no_call_required() {
+    if !available("root", root()) {
+        return;
+    }
+    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+    std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let venv = dir.path().join("venv");
+    let made = ["-m", "venv", "--without-pip"];
+    expect(
+        0,
+        std::process::Command::new("/usr/bin/python3")
+            .args(made)
+            .arg(&venv),
+    );
+    let luck = venv.join("luck");
+    nix::unistd::mkfifo(&luck, nix::sys::stat::Mode::from_bits_truncate(0o644)).unwrap();
+    // Both ends, so that neither side ever waits for the other, and nothing is lost between runs.
+    let options = std::fs::File::options().read(true).write(true).to_owned();
+    let mut pipe = options.open(&luck).unwrap();
+    let path = script(dir.path(), "unlucky.py", UNLUCKY);
+    let mut verdicts = |unlucky: bool| -> Vec<(String, String)> {
+        let mut child = std::process::Command::new(CALLGATE)
+            .args(["fit", "--minimise", "--json", "--out-dir"])
+            .arg(dir.path())
+            .arg("--python")
+            .arg(venv.join("bin/python"))
+            .arg(&path)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap())
+            .lines()
+            .map(Result::unwrap);
+        let begun = lines.any(|line| line.contains("finding out which calls can be refused"));
+        assert!(begun, "it ended early");
+        if unlucky {
+            std::io::Write::write_all(&mut pipe, b"!").unwrap();
+        }
+        let rest = std::thread::spawn(move || lines.collect::<Vec<_>>());
+        let output = child.wait_with_output().unwrap();
+        let said = rest.join().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{said:#?}");
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(report["minimal"], true, "{report:#}");
+        let text = |call: &Value, key: &str| call[key].as_str().unwrap().to_owned();
+        let calls = report["calls"].as_array().unwrap();
+        calls
+            .iter()
+            .map(|call| (text(call, "name"), text(call, "verdict")))
+            .collect()
+    };
+    let lucky = verdicts(false);
+    assert_eq!(verdicts(true), lucky);
+    // Somebody has had it.
+    let flags = nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK);
+    nix::fcntl::fcntl(&pipe, flags).unwrap();
+    let left = pipe.read(&mut [0]).unwrap_err();
+    assert_eq!(left.kind(), std::io::ErrorKind::WouldBlock);
+}
+
 #[test]
 fn what_changes_by_itself_is_not_compared_and_that_is_said_and_a_hang_is_ended() {
     if !available("root", root()) {

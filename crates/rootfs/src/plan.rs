@@ -1,13 +1,15 @@
 //! The plan of a root: what stands where, kept free of contradictions while it grows.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use callgate_cache::{Part, saw};
-use serde::{Deserialize, Serialize};
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::elf::Missing;
 use crate::error::PlanError;
@@ -36,6 +38,7 @@ use crate::{Entry, PythonInside, TracedFrom};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     // Path's order compares components, so a parent comes right before its descendants.
+    #[serde(deserialize_with = "in_order")]
     entries: BTreeMap<PathBuf, Entry>,
     pub(crate) python: Option<PythonInside>,
     pub(crate) program: Option<PathBuf>,
@@ -43,6 +46,28 @@ pub struct Plan {
     pub(crate) traced_from: Option<TracedFrom>,
     pub(crate) missing: Vec<Missing>,
     pub(crate) notes: Vec<String>,
+}
+
+/// Reads a map whose entries are in their order, as they were written: put in one by one, each would be looked for, and
+/// paths take long to compare.
+fn in_order<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<PathBuf, Entry>, D::Error> {
+    struct All;
+    impl<'de> Visitor<'de> for All {
+        type Value = Vec<(PathBuf, Entry)>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a map of paths")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut all = Vec::new();
+            while let Some(entry) = map.next_entry()? {
+                all.push(entry);
+            }
+            Ok(all)
+        }
+    }
+    from.deserialize_map(All).map(BTreeMap::from_iter)
 }
 
 impl Plan {

@@ -102,10 +102,12 @@ fn path_of(digits: &str) -> Option<PathBuf> {
 
 /// What hexadecimal digits stand for; `None` for anything else.
 fn bytes(digits: &str) -> Option<Vec<u8>> {
-    let pair = |pair: &[u8]| {
-        let [high, low] = pair else { return None };
-        let value = |digit: &u8| char::from(*digit).to_digit(16);
-        u8::try_from(value(high)? * 16 + value(low)?).ok()
-    };
-    digits.as_bytes().chunks(2).map(pair).collect()
+    let value = |digit: u8| char::from(digit).to_digit(16).map(|value| value as u8);
+    // With the room at once: collected one by one it grew a dozen times in each run.
+    let mut bytes = Vec::with_capacity(digits.len() / 2);
+    for pair in digits.as_bytes().chunks(2) {
+        let [high, low] = *pair else { return None };
+        bytes.push((value(high)? << 4) | value(low)?);
+    }
+    Some(bytes)
 }
