@@ -96,6 +96,8 @@ fn the_table_of_settings_has_the_keys_and_variables_that_are_read_and_no_others(
         "SOCKS5_PROXY",
         "HTTPS_PROXY",
         "HTTP_PROXY",
+        // By its framework.
+        "GIN_MODE",
     ] {
         assert!(variables.contains(name), "{name}");
     }

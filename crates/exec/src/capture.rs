@@ -103,7 +103,8 @@ impl Drain {
 
     /// Reads to the end; returns whether something may be lost.
     fn drain(mut self, drained: &mut Drained) -> bool {
-        let mut chunk = [0; 64 << 10];
+        // A quarter of what a pipe holds: to clear more takes longer than all that a short run says.
+        let mut chunk = [0; 16 << 10];
         let mut left = self.limit;
         // A pipe that the code has enlarged holds 1 MiB (pipe(7)): more than that was not written by it.
         let mut rest = 1 << 20;

@@ -4,12 +4,16 @@ use super::words::{Allowed, count, paths, port, seconds, yes_or_no};
 use super::{ConfigError, Read};
 
 /// Variables that have no effect here, and why.
-const UNUSED: [(&str, &str); 3] = [
+const UNUSED: [(&str, &str); 4] = [
     ("PIP_MIRROR_URL", super::file::NO_PIP),
     ("PYTHON_DEPS_UPDATE_INTERVAL", super::file::NO_PIP),
     (
         "SYSTEM_LIB_REQUIREMENTS",
         "the root is planned from the interpreter; PYTHON_LIB_PATH adds paths to it",
+    ),
+    (
+        "GIN_MODE",
+        "it is for the web framework that dify-sandbox is made with; DEBUG says whether more is logged",
     ),
 ];
 
