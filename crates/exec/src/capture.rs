@@ -103,7 +103,7 @@ impl Drain {
 
     /// Reads to the end; returns whether something may be lost.
     fn drain(mut self, drained: &mut Drained) -> bool {
-        // A quarter of what a pipe holds: to clear more takes longer than all that a short run says.
+        // A quarter of what a pipe holds by default: it is cleared for each stream, and most say little.
         let mut chunk = [0; 16 << 10];
         let mut left = self.limit;
         // A pipe that the code has enlarged holds 1 MiB (pipe(7)): more than that was not written by it.

@@ -21,8 +21,8 @@ use std::sync::Arc;
 use callgate_launch::Step;
 
 use self::directory::{Directory, sweep};
-use self::readings::number;
 pub(crate) use self::readings::{CpuClock, Readings};
+use self::readings::{entry, number};
 use self::whereabouts::{Whereabouts, look};
 use crate::limits::Limits;
 use crate::setup::path;
@@ -222,10 +222,12 @@ impl Cgroup {
         let Kind::V1 { memory, pids, cpu } = &self.kind else {
             return false;
         };
-        // What only ever grows: there must have been nothing of it, and no more tasks than any run has.
-        let unmarked =
-            (last.oom_kills, last.pids_refused) == (0, 0) && last.pids_peak.is_none_or(|peak| peak <= 1);
-        unmarked
+        // What only ever grows: there must have been nothing of it, and no more tasks than any run has. Read here, as the
+        // readings tell of what can't be read as of nothing.
+        let none = |at, file, key| entry(at, file, key) == Some(0);
+        none(memory, "memory.oom_control", "oom_kill")
+            && none(pids, "pids.events", "max")
+            && last.pids_peak.is_some_and(|peak| peak <= 1)
             && number(pids, "pids.current") == Some(0)
             && number(memory, "memory.usage_in_bytes").is_some_and(|left| left <= RESIDUE)
             && memory.write("memory.max_usage_in_bytes", "0").is_ok()

@@ -55,7 +55,7 @@ pub(super) fn number(at: &Directory, file: &str) -> Option<u64> {
 }
 
 /// The number behind a key.
-fn entry(at: &Directory, file: &str, key: &str) -> Option<u64> {
+pub(super) fn entry(at: &Directory, file: &str, key: &str) -> Option<u64> {
     value(&at.read(file)?, key)
 }
 
