@@ -11,7 +11,7 @@ use std::os::fd::RawFd;
 use std::ptr;
 
 use self::capabilities::{CAPABILITY_VERSION_3, CapHeader};
-pub(crate) use self::nursery::{Number, Nursing, nurse};
+pub(crate) use self::nursery::{Number, Nursing, Own, nurse};
 use self::steps::{close_except, run};
 use crate::launch::Init;
 use crate::report::Record;

@@ -14,7 +14,6 @@ const NAMESPACES: u64 =
     (libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWNET) as u64;
 
 fn init(steps: Vec<Step>) -> Init {
-    let steps = [vec![Step::DieWithParent], steps].concat();
     Init {
         namespaces: NAMESPACES,
         steps,
@@ -92,8 +91,15 @@ fn a_step_that_fails_is_told_and_the_next_resident_is_tried_anew() {
     assert_eq!(std::fs::read_link(format!("/proc/{pid}/cwd")).unwrap(), inside);
 }
 
+/// The parent of a process.
+fn parent(pid: Pid) -> Pid {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+    Pid::from_raw(parent.unwrap().trim().parse().unwrap())
+}
+
 #[test]
-fn with_the_nursery_its_resident_ends_and_one_that_was_killed_says_so() {
+fn a_resident_ends_with_its_nursery_that_is_given_up() {
     if !available("root", root()) {
         return;
     }
@@ -101,18 +107,25 @@ fn with_the_nursery_its_resident_ends_and_one_that_was_killed_says_so() {
     let resident = nursery.bear().unwrap().unwrap();
     drop(nursery);
     soon(|| has_ended(resident));
+}
 
+#[test]
+fn a_nursery_that_is_killed_says_so_and_leaves_its_resident_until_it_is_given_up() {
+    if !available("root", root()) {
+        return;
+    }
     let mut nursery = Nursery::start(init(Vec::new())).unwrap();
     let resident = nursery.bear().unwrap().unwrap();
-    let status = std::fs::read_to_string(format!("/proc/{resident}/status")).unwrap();
-    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
-    kill(
-        Pid::from_raw(parent.unwrap().trim().parse().unwrap()),
-        Signal::SIGKILL,
-    )
-    .unwrap();
-    soon(|| has_ended(resident));
+    let killed = parent(resident);
+    kill(killed, Signal::SIGKILL).unwrap();
+    soon(|| has_ended(killed));
+    // It would have ended when it was adopted, at the latest.
+    soon(|| parent(resident) != killed);
+    std::thread::sleep(Duration::from_millis(50));
+    assert!(!has_ended(resident));
     assert!(nursery.bear().is_err());
+    drop(nursery);
+    soon(|| has_ended(resident));
 }
 
 #[test]
@@ -142,9 +155,7 @@ fn a_nursery_that_is_killed_while_it_makes_a_resident_leaves_none() {
     for microseconds in (0..1000).step_by(20) {
         let mut nursery = Nursery::start(init(Vec::new())).unwrap();
         let resident = nursery.bear().unwrap().unwrap();
-        let status = std::fs::read_to_string(format!("/proc/{resident}/status")).unwrap();
-        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
-        let parent = Pid::from_raw(parent.unwrap().trim().parse().unwrap());
+        let parent = parent(resident);
         kill(resident, Signal::SIGKILL).unwrap();
         let killer = std::thread::spawn(move || {
             std::thread::sleep(Duration::from_micros(microseconds));
@@ -162,6 +173,54 @@ fn a_nursery_that_is_killed_while_it_makes_a_resident_leaves_none() {
             .any(|status| status.contains(&own) && status.contains("\nState:\tZ"))
     };
     soon(|| !left());
+}
+
+#[test]
+fn a_resident_that_is_killed_while_it_is_made_is_told() {
+    if !available("root", root()) {
+        return;
+    }
+    // It says nothing then, and the nursery waits for the next word: nobody would answer. Not the first of a namespace,
+    // which would not stop.
+    let init = Init {
+        namespaces: libc::CLONE_NEWUTS as u64,
+        steps: vec![Step::Halt],
+        ..Init::default()
+    };
+    let mut nursery = Nursery::start(init).unwrap();
+    for _ in 0..2 {
+        let stopped = std::thread::scope(|scope| {
+            let born = scope.spawn(|| nursery.bear());
+            soon(|| stopped().is_some());
+            let stopped = stopped().unwrap();
+            // As long as it can answer, it is waited for.
+            std::thread::sleep(Duration::from_millis(100));
+            assert!(!born.is_finished());
+            kill(stopped, Signal::SIGKILL).unwrap();
+            let told = born.join().unwrap();
+            assert_eq!(told.unwrap_err().to_string(), "it was killed while it was made");
+            stopped
+        });
+        assert!(has_ended(stopped));
+    }
+}
+
+/// A stopped child of a child of this process.
+fn stopped() -> Option<Pid> {
+    let all = std::fs::read_dir("/proc").unwrap().flatten();
+    all.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .map(Pid::from_raw)
+        .find(|pid| {
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            let line = |name| status.lines().find_map(|line| line.strip_prefix(name));
+            let parent = |line: &str| format!("/proc/{}/status", line.trim());
+            let above = line("PPid:")
+                .map(parent)
+                .and_then(|at| std::fs::read_to_string(at).ok());
+            let ours = format!("\nPPid:\t{}\n", std::process::id());
+            line("State:").is_some_and(|state| state.trim().starts_with('T'))
+                && above.is_some_and(|above| above.contains(&ours))
+        })
 }
 
 #[test]

@@ -51,7 +51,6 @@ impl Nest {
         // It is not in the run's cgroup. Who comes to it is, and has that for the root of its view.
         init.steps
             .retain(|step| !matches!(step, Step::Unshare(flags) if *flags == libc::CLONE_NEWCGROUP as u64));
-        init.steps.insert(0, Step::DieWithParent);
         // It needs no privilege any more; and who enters its namespaces must have all that it has (setns(2),
         // which asks for PTRACE_MODE_READ).
         init.steps.push(Step::NoCapabilities);

@@ -26,6 +26,7 @@ use crate::run::system;
 use crate::setup::{Ground, explain, namespaces};
 use crate::sys;
 use crate::tier::Tier;
+use crate::uid;
 
 /// A place for one fork.
 pub(super) enum Place {
@@ -88,14 +89,10 @@ fn let_go(status: WaitStatus) {
 const SOON: Duration = Duration::from_millis(1);
 
 /// Waits for what has ended in this namespace and is ours since its template has ended: a fork that was not attached
-/// to yet. Who adopts is the program, and so its first thread (prctl(2), PR_SET_CHILD_SUBREAPER), not this one.
+/// to yet.
 fn bury(namespace: Option<&Path>) {
     let Some(inside) = namespace else { return };
-    let adopted = std::fs::read_to_string(format!("/proc/self/task/{}/children", std::process::id()));
-    for word in adopted.unwrap_or_default().split_whitespace() {
-        let Ok(pid) = word.parse().map(Pid::from_raw) else {
-            continue;
-        };
+    for pid in adopted() {
         if self::namespace(pid).as_deref() != Some(inside) {
             continue;
         }
@@ -104,6 +101,37 @@ fn bury(namespace: Option<&Path>) {
             let_go(status);
         }
     }
+}
+
+/// Where there are no namespaces: waits for what has ended, has the uid of a run or a template, and has no tracer, who
+/// would wait for it. It is a fork whose template ended before anybody attached to it.
+fn bury_forks() {
+    for pid in adopted() {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let line = |name: &str| {
+            status
+                .lines()
+                .find_map(|line| line.strip_prefix(name))
+                .map(str::trim)
+        };
+        let uid = line("Uid:").and_then(|ids| ids.split_whitespace().next()?.parse().ok());
+        let over = line("State:").is_some_and(|state| state.starts_with('Z'));
+        if over && line("TracerPid:") == Some("0") && uid.is_some_and(|uid| uid::RANGE.contains(&uid)) {
+            let _ = waitpid(pid, Some(WaitPidFlag::__WALL | WaitPidFlag::WNOHANG));
+        }
+    }
+}
+
+/// What has become ours by its parent's end, with whatever else the first thread has started. Who adopts is the program,
+/// and so its first thread (prctl(2), PR_SET_CHILD_SUBREAPER), not this one.
+fn adopted() -> Vec<Pid> {
+    let listed = std::fs::read_to_string(format!("/proc/self/task/{}/children", std::process::id()));
+    let words = listed.unwrap_or_default();
+    words
+        .split_whitespace()
+        .filter_map(|word| word.parse().ok())
+        .map(Pid::from_raw)
+        .collect()
 }
 
 /// The namespace that a process has its number in (pid_namespaces(7)).
@@ -136,6 +164,7 @@ impl Place {
 
     /// The directory of a root that stands.
     pub(super) fn beside(root: &Path) -> Result<Self, SetUpFailure> {
+        bury_forks();
         let directory = File::options()
             .read(true)
             .custom_flags(libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW)

@@ -41,8 +41,11 @@ pub(super) fn serve(shared: &Arc<Shared>, first: bool) {
             own = Some(mine);
             Ok(served)
         });
+        if served.is_ok() {
+            failed = 0;
+        }
         match served {
-            Ok(Served::Done) => failed = 0,
+            Ok(Served::Done) => {}
             Ok(Served::Lost(mut order)) => {
                 order.lost += 1;
                 if order.lost < TRIES + shared.spec.beds {

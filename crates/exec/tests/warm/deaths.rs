@@ -110,6 +110,14 @@ fn whoever_is_killed_in_mid_run() {
         "{outcome:#?}"
     );
     assert_eq!(printed(&template, "print(2)"), "2\n");
+    // What made its init: who runs goes on, and the next ones have another.
+    let outcome = disturbed(&template, "import time; time.sleep(1); print('on')", |fork| {
+        end(parent(init_of(fork)));
+    });
+    assert_eq!(outcome.stdout.as_deref(), Some("on\n"), "{outcome:#?}");
+    for _ in 0..4 {
+        assert_eq!(printed(&template, "print(2)"), "2\n");
+    }
     // The template: who runs goes on, and the next ones are forks of another.
     let first = template.process().unwrap();
     let outcome = disturbed(&template, "import time; time.sleep(1); print('on')", move |_| {
@@ -132,6 +140,60 @@ fn whoever_is_killed_in_mid_run() {
     }
     drop(template);
     gone("a process of the template", || !marked(&mark).is_empty());
+}
+
+/// The parent of a process.
+fn parent(pid: i32) -> i32 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+    line.unwrap().trim().parse().unwrap()
+}
+
+#[test]
+fn runs_begin_and_end_whenever_what_makes_inits_is_killed() {
+    if !available("root", root()) {
+        return;
+    }
+    // A run that began within some milliseconds of that ended with it.
+    let template = Template::start(spec(&[])).unwrap();
+    let mut killed = 0;
+    for round in 0..20 {
+        let job = Job::new("import time; time.sleep(0.1)".into(), "<code>".to_owned());
+        let mut maker = 0;
+        let outcome = template.run(job, |stopper| maker = parent(init_of(number(&stopper))));
+        assert_eq!(outcome.exit_code, 0, "{round}: {outcome:#?}");
+        // An init whose maker has been killed is ours.
+        if maker != Pid::this().as_raw() {
+            end(maker);
+            killed += 1;
+        }
+        assert_eq!(printed(&template, "print(1)"), "1\n", "{round}");
+    }
+    assert!(killed > 3, "{killed}");
+}
+
+#[test]
+fn a_run_is_told_that_nothing_ran_for_troubles_of_its_own_only() {
+    if !available("root", root()) {
+        return;
+    }
+    let mark = format!("mark-{}-troubles", std::process::id());
+    let mut spec = spec(&[]);
+    spec.env.push(("MARK".into(), mark.clone().into()));
+    spec.beds = 2;
+    let template = Template::start(spec).unwrap();
+    for round in 0..12 {
+        gone("a bed that is being made", || template.ready() < 2);
+        // Both beds and what makes them: the one that is given the run first loses it, and can't be made at once. That
+        // it had happened to it before counted, too.
+        let forks = marked(&mark)
+            .into_iter()
+            .filter(|pid| Some(*pid) != template.process());
+        let all: Vec<[i32; 2]> = forks.map(|fork| [fork, parent(init_of(fork))]).collect();
+        assert_eq!(all.len(), 2);
+        all.into_iter().flatten().for_each(end);
+        assert_eq!(printed(&template, "print(1)"), "1\n", "{round}");
+    }
 }
 
 #[test]

@@ -60,27 +60,35 @@ impl Drop for Number {
     }
 }
 
+/// The nursery's descriptors.
+#[derive(Clone, Copy)]
+pub(crate) struct Own {
+    /// By which it is asked, and answers.
+    pub(crate) socket: RawFd,
+    /// A pipe that comes to its end with the supervisor, or when that gives the nursery up.
+    pub(crate) ends: RawFd,
+}
+
 /// Everything that the nursery needs, made before the clone.
 pub(crate) struct Nursing<'a> {
     init: &'a Init,
     /// The descriptors that are kept, besides the socket.
     keep: Vec<RawFd>,
-    /// By which it is asked, and answers.
-    socket: RawFd,
-    /// The supervisor's end of it, which is not for us.
-    close: RawFd,
+    own: Own,
+    /// The supervisor's ends of them, which are not for us.
+    close: [RawFd; 2],
     number: &'a Number,
     /// The residents' stack: there is one at a time. Aligned as the calling convention wants it (16 bytes).
     stack: Vec<u128>,
 }
 
 impl<'a> Nursing<'a> {
-    pub(crate) fn new(init: &'a Init, socket: RawFd, close: RawFd, number: &'a Number) -> Self {
+    pub(crate) fn new(init: &'a Init, own: Own, close: [RawFd; 2], number: &'a Number) -> Self {
         let named = init.steps.iter().flat_map(Step::descriptors);
         Self {
             init,
             keep: [0, 1, 2].into_iter().chain(named).collect(),
-            socket,
+            own,
             close,
             number,
             stack: vec![0; STACK / size_of::<u128>()],
@@ -91,7 +99,7 @@ impl<'a> Nursing<'a> {
 /// What a resident is given.
 struct Birth<'a> {
     init: &'a Init,
-    socket: RawFd,
+    own: Own,
     /// Its number as its parent sees it, written by the kernel before its first instruction.
     number: &'a Number,
 }
@@ -109,17 +117,19 @@ pub(crate) fn nurse(nursing: &mut Nursing<'_>) -> nix::Result<i32> {
 /// The nursery itself.
 fn serve(nursing: &mut Nursing<'_>) -> ! {
     restore_signals();
-    let socket = nursing.socket;
-    // SAFETY: plain numbers, and a descriptor that is open in this copy of the table. Undumpable, as its supervisor
+    let Own { socket, ends } = nursing.own;
+    // SAFETY: plain numbers, and descriptors that are open in this copy of the table. Undumpable, as its supervisor
     // may be, nobody could trace or enter what it makes (prctl(2)).
     let dies = unsafe {
         libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0);
-        libc::close(nursing.close);
+        for theirs in nursing.close {
+            libc::close(theirs);
+        }
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0)
     };
     let network = nursing.init.namespaces & libc::CLONE_NEWNET as u64;
     let mut trouble = (dies != 0).then(|| Record::failed(Record::FORK, 0, errno()));
-    if let Err(errno) = close_except(&nursing.keep, &[socket]) {
+    if let Err(errno) = close_except(&nursing.keep, &[socket, ends]) {
         trouble.get_or_insert(Record::failed(Record::CLOSE, 0, errno));
     }
     // SAFETY: plain numbers.
@@ -128,7 +138,7 @@ fn serve(nursing: &mut Nursing<'_>) -> ! {
     }
     let mut birth = Birth {
         init: nursing.init,
-        socket,
+        own: nursing.own,
         number: nursing.number,
     };
     loop {
@@ -183,26 +193,34 @@ fn clone_resident(birth: &mut Birth<'_>, stack: &mut [u128], namespaces: u64) ->
     if pid == -1 { Err(errno()) } else { Ok(()) }
 }
 
-/// A resident: its steps, the word that it is ready, and then nothing until it is killed.
+/// A resident: its steps, the word that it is ready, and then nothing until it is killed or its supervisor has gone.
+/// It does not go with the nursery.
 extern "C" fn resident(birth: *mut c_void) -> c_int {
-    // SAFETY: it is the Birth that `clone_resident` passed, which lives as long as the nursery, and so as long as this.
+    // SAFETY: it is the Birth that `clone_resident` passed, in memory that this process has, too: it is there as long as
+    // this, whatever becomes of the nursery.
     let birth = unsafe { &*birth.cast::<Birth<'_>>() };
+    let Own { socket, ends } = birth.own;
     // SAFETY: SIG_IGN is always valid; the kernel then reaps whatever this process inherits (wait(2)). As subreaper it
-    // gets what others abandon; pause takes nothing.
+    // gets what others abandon; poll is given one structure, a local.
     unsafe {
         if libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0 {
-            report(birth.socket, Record::failed(Record::SUBREAPER, 0, errno()));
+            report(socket, Record::failed(Record::SUBREAPER, 0, errno()));
             exit();
         }
-        run_all(birth.socket, &birth.init.steps, Record::INIT_STEP);
+        run_all(socket, &birth.init.steps, Record::INIT_STEP);
         libc::signal(libc::SIGCHLD, libc::SIG_IGN);
         report(
-            birth.socket,
+            socket,
             Record::failed(Record::READY, birth.number.get() as usize, 0),
         );
-        libc::close(birth.socket);
-        loop {
-            libc::pause();
-        }
+        libc::close(socket);
+        let mut end = libc::pollfd {
+            fd: ends,
+            events: 0,
+            revents: 0,
+        };
+        // Its end is told whether it is asked for or not (poll(2), POLLHUP); a tracer's stops are no end of it.
+        while libc::poll(&raw mut end, 1, -1) != 1 {}
+        exit()
     }
 }
