@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::ending::with_a_slow_module;
 use super::server::{Server, Setup, eventually};
 use crate::exec::places::{DOCKER, Ordinary};
-use crate::support::{available, callgate, expect, root, said as said_of, scratch, tool};
+use crate::support::{CALLGATE, available, callgate, expect, root, said as said_of, scratch, tool};
 
 #[test]
 fn a_server_that_can_run_nothing_does_not_start() {
@@ -238,4 +238,24 @@ fn each_run_has_one_line_in_the_log_without_its_code() {
             .iter()
             .any(|entry| entry.to_string().contains("a secret"))
     );
+}
+
+#[test]
+fn the_allocator_of_a_server_keeps_nothing_for_each_thread_and_runs_see_none_of_it() {
+    let server = Setup::new(&[])
+        .env("GLIBC_TUNABLES", "glibc.malloc.arena_max=3")
+        .ready();
+    let environment = std::fs::read_to_string(format!("/proc/{}/environ", server.pid())).unwrap();
+    // The loader takes it apart in place.
+    let set = format!(":{}:", environment.replace('\0', ":"));
+    let ours = ":GLIBC_TUNABLES=glibc.malloc.arena_max=3:glibc.malloc.tcache_count=0:";
+    assert!(set.contains(ours), "{set}");
+    // Its words are what they were.
+    let words = std::fs::read_to_string(format!("/proc/{}/cmdline", server.pid())).unwrap();
+    assert!(
+        words.starts_with(&format!("{CALLGATE}\0serve\0--log\0json\0")),
+        "{words:?}"
+    );
+    let code = "import os\nprint([name for name in os.environ if 'GLIBC' in name or 'CALLGATE' in name])";
+    assert_eq!(server.run(code)["stdout"], "[]\n");
 }

@@ -6,6 +6,7 @@
 #[macro_use]
 mod terminal;
 
+mod allocator;
 mod args;
 mod commands;
 mod failure;

@@ -16,7 +16,7 @@ use tracing::{info, warn};
 
 use crate::args::{LogForm, Pair, ServeArgs};
 use crate::failure::{CANNOT, Failure};
-use crate::{input, kept};
+use crate::{allocator, input, kept};
 
 /// Where dify-sandbox has its configuration, below the directory that it is started in.
 const CONFIG: &str = "conf/config.yaml";
@@ -29,9 +29,13 @@ const REQUIREMENTS: &str = "dependencies/python-requirements.txt";
 const OUTPUT: u64 = 4 << 20;
 
 pub(crate) fn run(args: &ServeArgs) -> Result<u8, Failure> {
+    let kept = allocator::keep_little();
     let (read, file) = read(args)?;
     let config = &read.config;
     log(args.log, config.debug.unwrap_or_default());
+    if let Err(error) = kept {
+        warn!("the allocator keeps more than it must, as callgate can't be executed again: {error}");
+    }
     if let Some(file) = file {
         info!(file = %file.display(), "read the configuration");
     }
