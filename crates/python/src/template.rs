@@ -7,10 +7,12 @@
 //! its *seat*; whatever follows is for those who set the fork up, too. It answers with numbers of four bytes: the
 //! fork's pid (as the template sees it), or minus the errno, and then the descriptors' numbers in the fork.
 //!
-//! The fork waits for a byte on its seat, reseeds what has not reseeded itself, and makes the marker call, at
-//! which the supervisor sets it up. The next byte on its seat comes with descriptors: what [`program`] makes,
-//! and its standard streams. From there on it is as in the [prelude](crate::prelude): the marker once more,
-//! and then the program.
+//! In the fork the seat has the number of the template's control socket, whose place it takes; so says the answer. The
+//! fork waits for a byte on it, reseeds what has not reseeded itself, and makes the marker call, at which the supervisor
+//! sets it up. What comes next on its seat is a byte of flags, with the descriptors of its standard streams. What
+//! [`program`] makes follows it if it says [`INLINE`], else it is in a file whose descriptor comes last. With [`USUAL`] the
+//! streams are what most runs have, and need not be looked at. From there on it is as in the
+//! [prelude](crate::prelude): the marker once more, and then the program.
 //!
 //! What forks of one template share: the hash seed of strings, the layout of memory, and the state of
 //! whatever generator the template's modules have made for themselves. Reseeded are `random` (by itself),
@@ -37,6 +39,14 @@ pub const INTO: u8 = b'p';
 /// The byte that asks for a fork where the template is.
 pub const HERE: u8 = b'f';
 
+/// The program follows in the same message: no more bytes than [`INLINE_MOST`].
+pub const INLINE: u8 = 1;
+/// Standard input is `/dev/null`, the others are pipes.
+pub const USUAL: u8 = 2;
+
+/// How long a program may be that follows its flags, in bytes: as much as a fork makes room for.
+pub const INLINE_MOST: usize = 16 << 10;
+
 /// Variables that keep libraries from starting threads when they are imported: a fork would lack them.
 /// Set while the template imports, and not seen by the programs.
 pub const VARIABLES: [(&str, &str); 6] = [
@@ -48,13 +58,37 @@ pub const VARIABLES: [(&str, &str); 6] = [
     ("VECLIB_MAXIMUM_THREADS", "1"),
 ];
 
+/// What programs begin with: a text of the supervisor's own, which the template compiles once. A program that begins
+/// with it runs as it would anyway, but that the rest is a text of its own: its lines are counted from 1.
+///
+/// To compile twenty lines takes longer than a short program.
+#[derive(Clone, Debug)]
+pub struct Beginning {
+    /// The name that such programs have.
+    pub name: String,
+    /// The text, whole lines of Python without a NUL.
+    pub text: String,
+    /// A rest with which it does nothing. The template runs both, as Python learns by repetition.
+    pub rest: String,
+}
+
 /// The argument vector that starts `interpreter` as a template, whose control socket is descriptor `control`.
 /// `hidden` are the variables that its programs don't see.
-pub fn command(interpreter: &Path, control: RawFd, hidden: &[&str], modules: &[String]) -> Vec<OsString> {
+pub fn command(
+    interpreter: &Path,
+    control: RawFd,
+    hidden: &[&str],
+    beginning: Option<&Beginning>,
+    modules: &[String],
+) -> Vec<OsString> {
     let mut argv: Vec<OsString> = vec![interpreter.into()];
     argv.extend(["-I", "-B", "-c", START, SOURCE].map(OsString::from));
     argv.push(control.to_string().into());
     argv.push(hidden.join(",").into());
+    argv.extend(match beginning {
+        Some(Beginning { name, text, rest }) => [name, text, rest].map(OsString::from),
+        None => ["", "", ""].map(OsString::from),
+    });
     argv.extend(modules.iter().map(OsString::from));
     argv
 }

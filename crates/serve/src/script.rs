@@ -1,5 +1,7 @@
 //! What the interpreter is given: the request's text inside a small program of ours.
 
+use callgate_python::template::Beginning;
+
 /// The name that the code has in tracebacks and sites.
 pub(crate) const NAME: &str = "<code>";
 
@@ -20,6 +22,15 @@ const LAUNCHER: &str = include_str!("script.py");
 pub(crate) fn python(preload: Option<&str>, code: &str) -> Vec<u8> {
     let preload = preload.map_or_else(|| "None".to_owned(), literal);
     format!("{LAUNCHER}launch({preload}, {})\n", literal(code)).into_bytes()
+}
+
+/// What each of these programs begins with.
+pub(crate) fn beginning() -> Beginning {
+    Beginning {
+        name: NAME.to_owned(),
+        text: LAUNCHER.to_owned(),
+        rest: "launch(None, \"\")\n".to_owned(),
+    }
 }
 
 /// A text as Python reads it back. JSON escapes a quote, a backslash and what is below U+0020, in forms that

@@ -7,6 +7,7 @@ use callgate_exec::{Network, Root, SetUpFailure, Spec, Template};
 use callgate_python::interpreter::Interpreter;
 
 use crate::engine::{Networked, Sandbox};
+use crate::script;
 
 /// How templates are made.
 #[derive(Clone, Debug)]
@@ -50,6 +51,7 @@ impl Warm {
             spec.limits = sandbox.limits;
             spec.beds = beds;
             spec.renew_after = warmth.renew_after;
+            spec.beginning = Some(script::beginning());
             spec.preimport.clone_from(&warmth.preimport);
             for module in OURS {
                 if !spec.preimport.iter().any(|given| given == module) {

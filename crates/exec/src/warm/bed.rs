@@ -3,7 +3,8 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use callgate_launch::Step;
+use callgate_launch::{Step, memory_file};
+use callgate_python::template;
 use callgate_rootfs::Entry;
 use callgate_tracee::Tracer;
 
@@ -37,6 +38,21 @@ pub(super) struct Bed<'a> {
     layers: Vec<String>,
     landlock: Option<Layer>,
     no_cgroup: Option<Absent>,
+}
+
+/// How a program is given.
+pub(super) enum Given<'a> {
+    Inline(&'a [u8]),
+    File(OwnedFd),
+}
+
+impl<'a> Given<'a> {
+    pub(super) fn of(program: &'a [u8]) -> io::Result<Self> {
+        match program.len() <= template::INLINE_MOST {
+            true => Ok(Self::Inline(program)),
+            false => Ok(Self::File(memory_file(program)?)),
+        }
+    }
 }
 
 /// What is known when its run is over.
@@ -157,7 +173,7 @@ impl<'a> Bed<'a> {
         let (anchor, init, mut tracer) = place.attach(fork, generation)?;
         let watch = Watch::over_guest(init, fork, &run.filter, on_command);
         let mut watch = watch.guarded(generation.guard);
-        channel::send(&seat, b'!', &[]).map_err(system("a word to a fork"))?;
+        channel::send(&seat, b'!', &[], &[]).map_err(system("a word to a fork"))?;
         let seated = watch
             .seat(&mut tracer, &mut |tracee| {
                 alone(fork)?;
@@ -193,16 +209,24 @@ impl<'a> Bed<'a> {
         Ok(bed)
     }
 
-    /// Gives the fork its program and its streams.
-    pub(super) fn give(&self, code: &OwnedFd, streams: &Streams) -> io::Result<()> {
+    /// Gives the fork its program, which is in a file if it is a long one, and its streams. `usual` says that these are
+    /// what [`template::USUAL`] says.
+    pub(super) fn give(&self, program: &Given<'_>, streams: &Streams, usual: bool) -> io::Result<()> {
         let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
         let ours = [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()];
         let theirs = [&streams.stdin, &streams.stdout, &streams.stderr];
-        let mut fds = vec![code.as_fd()];
+        let mut fds = Vec::new();
         for (theirs, ours) in theirs.into_iter().zip(ours) {
             fds.push(theirs.as_ref().map_or(ours, AsFd::as_fd));
         }
-        channel::send(&self.seat, b'!', &fds)
+        let usual = if usual { template::USUAL } else { 0 };
+        match program {
+            Given::Inline(bytes) => channel::send(&self.seat, usual | template::INLINE, bytes, &fds),
+            Given::File(file) => {
+                fds.push(file.as_fd());
+                channel::send(&self.seat, usual, &[], &fds)
+            }
+        }
     }
 
     /// Follows the run to its end.

@@ -20,15 +20,15 @@ pub(super) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     )?)
 }
 
-/// Sends one byte, with these descriptors.
-pub(super) fn send(to: &OwnedFd, word: u8, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+/// Sends one byte and what follows it, as one message with these descriptors.
+pub(super) fn send(to: &OwnedFd, word: u8, more: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     let raw: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
     let with = [ControlMessage::ScmRights(&raw)];
     let with = if raw.is_empty() { &[][..] } else { &with[..] };
     // Without SIGPIPE: whoever has gone away is told of by the error.
     sendmsg::<()>(
         to.as_raw_fd(),
-        &[IoSlice::new(&[word])],
+        &[IoSlice::new(&[word]), IoSlice::new(more)],
         with,
         MsgFlags::MSG_NOSIGNAL,
         None,

@@ -131,7 +131,7 @@ impl Generation {
     /// fork's pid, and the numbers that the descriptors have in it.
     pub(super) fn fork(&self, word: u8, fds: &[BorrowedFd<'_>]) -> io::Result<(i32, Vec<i32>)> {
         let control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
-        let answer = channel::send(&control, word, fds).and_then(|()| channel::numbers(&control));
+        let answer = channel::send(&control, word, &[], fds).and_then(|()| channel::numbers(&control));
         let numbers = match answer {
             Ok(numbers) if numbers.len() == fds.len() + 1 => numbers,
             other => {
@@ -192,7 +192,13 @@ fn launch(
     let mut env = spec.env.clone();
     env.extend(ours.iter().map(|(name, value)| (name.into(), value.into())));
     let hidden: Vec<&str> = ours.iter().map(|(name, _)| *name).collect();
-    let argv = template::command(&spec.executable, control.as_raw_fd(), &hidden, &spec.preimport);
+    let argv = template::command(
+        &spec.executable,
+        control.as_raw_fd(),
+        &hidden,
+        spec.beginning.as_ref(),
+        &spec.preimport,
+    );
 
     // Where it has no network namespace, what keeps it from the network keeps its forks from it.
     let landlock = match guard {

@@ -4,11 +4,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use callgate_launch::{Reports, Usage, memory_file};
+use callgate_launch::{Reports, Usage};
 use callgate_python::template;
 use callgate_tracee::Stopper;
 
-use super::bed::Bed;
+use super::bed::{Bed, Given};
 use super::generation::{Generation, failure};
 use super::nest::Nest;
 use super::template::{Next, Order, Shared, Told};
@@ -16,7 +16,7 @@ use crate::attend::{Attended, keep_time};
 use crate::cgroup::Cgroup;
 use crate::ground::{Prepared, tidy};
 use crate::outcome::{Outcome, SetUpFailure};
-use crate::run::{Course, Run, streams, system};
+use crate::run::{Course, Input, Io, Run, streams, system};
 use crate::tier::Tier;
 
 /// How often a job is given another bed when its own was lost before it began, besides all that may have been
@@ -157,15 +157,16 @@ fn job(
         return Err(failure(error, None));
     }
     let program = template::program(&job.name, &job.args, &job.code);
-    let code = memory_file(&program).map_err(system("memfd_create"))?;
+    let given = Given::of(&program).map_err(system("memfd_create"))?;
     let (streams, captures) = streams(&run)?;
     let pidfd = |errno: nix::errno::Errno| failure(format!("pidfd_open: {errno}"), None);
     let handle = Stopper::new(bed.fork).map_err(pidfd)?;
     let clock = bed.cgroup.as_ref().and_then(Cgroup::clock);
-    if bed.give(&code, &streams).is_err() {
+    let usual = matches!((run.io, &run.input), (Io::Capture, Input::Empty));
+    if bed.give(&given, &streams, usual).is_err() {
         return Ok(None);
     }
-    drop((code, streams));
+    drop((given, streams));
     let _ = tell.send(Told::Started(handle.clone()));
     let done = keep_time(&run, clock, &handle).map_err(system("a thread for the time limit"))?;
     let over = bed.follow()?;

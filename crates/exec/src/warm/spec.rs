@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use callgate_abi::Filter;
+use callgate_python::template::Beginning;
 
 use crate::limits::Limits;
 use crate::run::{Input, Io, Listener, Network, Program, Root, Run};
@@ -30,6 +31,8 @@ pub struct Spec {
     /// The modules that are imported ahead, in their order. Their code runs with the template's privileges (at tier
     /// container none is in effect) and without the policy: only what is trusted as the interpreter is.
     pub preimport: Vec<String>,
+    /// What jobs begin with, if they do: ours, so that it may be compiled ahead.
+    pub beginning: Option<Beginning>,
     /// How many runs there can be at once. In a root that is a directory there is one, as it has one uid.
     pub beds: usize,
     /// After how many runs the template is replaced by a fresh one.
@@ -52,6 +55,7 @@ impl Spec {
             limits: Limits::default(),
             env: Vec::new(),
             preimport: Vec::new(),
+            beginning: None,
             beds: 2 * cpus,
             renew_after: 10_000,
             patience: Duration::from_secs(60),

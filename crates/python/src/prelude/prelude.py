@@ -179,17 +179,25 @@ def translated(source, name):
         _warnings._filters_mutated()
 
 
-def execute(source, name, arguments, translated=translated):
+def execute(source, name, arguments, main=None, translated=translated, begun=None):
     # Bound here, while the names still mean what this file says: the program may rebind them.
     display, run, translate = sys.__excepthook__, exec, compile
-    loader = Loader(name, source)
-    main = new_main(loader)
+    if main is None:
+        loader = Loader(name, source)
+        main = new_main(loader)
+    else:
+        loader = main.__loader__
+        loader.path, loader._source = name, source
+        main.__file__ = name
     sys.argv[:] = [name, *arguments]
     sys.modules["__main__"] = main
     mark()
 
     uncaught = None
     try:
+        if begun and source.startswith(begun[0]):
+            source = source[len(begun[0]) :]
+            run(begun[1], main.__dict__)
         code = translated(source, name) or translate(source, name, "exec", 0, True)
         run(code, main.__dict__)
     except SystemExit:

@@ -1,6 +1,6 @@
 
 
-# argv: control_fd variables [modules...]. Run by `python -I -B`, behind prelude.py.
+# argv: control_fd variables name beginning rest [modules...]. Run by `python -I -B`, behind prelude.py.
 #
 # A template: imports the modules, then is forked for each run and never runs a program itself. It has
 # privileges that its forks lose, by calls that the supervisor makes in their place, before they get a
@@ -29,11 +29,21 @@ def borrowed():
 
 def numbers(ancillary):
     # Descriptors, from an SCM_RIGHTS message.
-    return [number for _, _, data in ancillary for number in memoryview(data).cast("i")]
+    found = []
+    for _, _, data in ancillary:
+        for at in range(0, len(data), 4):
+            found.append(int.from_bytes(data[at : at + 4], sys.byteorder))
+    return found
 
 
-def template(code):
-    control, variables, *modules = sys.argv[1:]
+def beginning():
+    # What the programs of that name begin with: a text of the supervisor's own, of which each fork has the code.
+    name, text = sys.argv[3:5]
+    return (text.encode(), compile(text, name, "exec", 0, True)) if text else None
+
+
+def template(code, begun):
+    control, variables, name, _, rest, *modules = sys.argv[1:]
     for name in modules:
         __import__(name)
         mark()
@@ -42,12 +52,15 @@ def template(code):
     for variable in filter(None, variables.split(",")):
         os.environ.pop(variable, None)
     control = socket.socket(fileno=int(control))
+    seat = control.fileno()
     room = socket.CMSG_SPACE(64)
     own = posix.getpid()
+    reseeds = what_to_reseed()
+    encoding = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
     posix.umask(0o022)
     # The kernel reaps the forks: how they end is the supervisor's business.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    streams = rehearse()
+    streams = rehearse(name, begun, rest)
     # What is there now will not be touched by collections in the forks, and so stays shared.
     gc.collect()
     gc.freeze()
@@ -55,6 +68,8 @@ def template(code):
     # own. What it finds before is held, lest it be taken apart.
     held = [vars(sys).get(name) for name in ("path", "argv", "path_hooks", "path_importer_cache", "meta_path")]
     sys.__interactivehook__ = Ending(code, gc.collect, reference, threads, exit_functions, held)
+    # Made once: it is for all forks the same until they fill it in. A collection at a program's end must see it.
+    main = new_main(Loader("", b""))
     mark()
     while True:
         word, ancillary, _, _ = control.recvmsg(1, room)
@@ -68,18 +83,22 @@ def template(code):
         except OSError as error:
             pid = -error.errno
         if pid == 0:
-            control.close()
+            # Its seat takes the place of the template's socket.
+            posix.dup2(fds[1], seat, False)
+            posix.close(fds[1])
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            return seated(socket.socket(fileno=fds[1]), room, own, streams)
+            return (*seated(control, room, own, reseeds, streams, encoding), main)
         for fd in fds:
             posix.close(fd)
-        control.send(b"".join(n.to_bytes(4, sys.byteorder, signed=True) for n in [pid, *fds]))
+        fds[1] = seat
+        control.send(b"".join([n.to_bytes(4, sys.byteorder, signed=True) for n in [pid, *fds]]))
 
 
-def rehearse():
+def rehearse(name, begun, rest):
     # What every fork does, done once before: what the interpreter makes at its first use (the types of the syntax
     # tree, which alone take longer than a short program) and what it learns by repetition is there in the forks.
-    # The streams are made for what most runs have. No program is needed for it: it is empty.
+    # The streams are made for what most runs have. No program is needed for it: it is empty, but for the supervisor's
+    # own beginning and what ends that.
     kept = [os.dup(fd) for fd in range(3)]
     nothing, (end, pipe) = posix.open("/dev/null", posix.O_RDWR), posix.pipe()
     for fd, stream in enumerate((nothing, pipe, pipe)):
@@ -88,7 +107,9 @@ def rehearse():
         kinds = renew_streams([None] * 3)
         renew_streams(kinds)
         main = new_main(Loader("", b""))
-        exec(compile(b"", "", "exec", 0, True), main.__dict__)
+        if begun:
+            exec(begun[1], main.__dict__)
+        exec(compile(rest, name, "exec", 0, True), main.__dict__)
         flush()
     for fd, stream in enumerate(kept):
         posix.dup2(stream, fd)
@@ -97,42 +118,52 @@ def rehearse():
     return kinds
 
 
-def seated(seat, room, template_pid, streams_before):
+# What a fork is told with its program: where that is, and whether its streams are what the template's were.
+INLINE, USUAL = 1, 2
+
+
+def seated(seat, room, template_pid, reseeds, streams_before, encoding):
     # In a fork. The supervisor attaches to it, lets it go, sets it up at the marker, and later gives it
     # its program and its streams.
     if posix.getpid() == template_pid:
         refuse("it has its template's process number, by which libraries tell a fork")
     if not seat.recv(1):
         posix._exit(125)
-    reseed()
+    for reseed in reseeds:
+        reseed()
     mark()
-    word, ancillary, _, _ = seat.recvmsg(1, room)
-    if not word:
+    what, ancillary, _, _ = seat.recvmsg(1 + (16 << 10), room)
+    if not what:
         posix._exit(125)
-    program, *streams = numbers(ancillary)
-    for fd, stream in enumerate(streams):
-        posix.dup2(stream, fd)
-        posix.close(stream)
+    kind, fds = what[0], numbers(ancillary)
+    at = 1
+    if not kind & INLINE:
+        what, at = receive(fds.pop()), 0
+    for number, fd in enumerate(fds):
+        posix.dup2(fd, number)
+    for fd in fds:
+        posix.close(fd)
     seat.close()
-    renew_streams(streams_before)
-    what = receive(program)
-    header = 8 + int.from_bytes(what[:8], "little")
-    name, *arguments = [os.fsdecode(text) for text in what[8:header].split(b"\0")]
-    return what[header:], name, arguments
+    if not kind & USUAL:
+        renew_streams(streams_before)
+    start = at + 8 + int.from_bytes(what[at : at + 8], "little")
+    name, *arguments = [text.decode(*encoding) for text in what[at + 8 : start].split(b"\0")]
+    return what[start:], name, arguments
 
 
-def reseed():
+def what_to_reseed():
     # Python's own generators have reseeded themselves at the fork (os.register_at_fork). These have not.
-    loaded = sys.modules.get
+    loaded, found = sys.modules.get, []
     if loaded("numpy.random.mtrand"):
-        loaded("numpy.random.mtrand").seed()
+        found.append(loaded("numpy.random.mtrand").seed)
     if loaded("tempfile"):
-        loaded("tempfile")._name_sequence = None
+        found.append(lambda: setattr(loaded("tempfile"), "_name_sequence", None))
     if loaded("uuid"):
-        loaded("uuid")._node = loaded("uuid")._last_timestamp = None
+        found.append(lambda: vars(loaded("uuid")).update(_node=None, _last_timestamp=None))
     if loaded("multiprocessing.process"):
         config = loaded("multiprocessing.process").current_process()._config
-        config["authkey"] = type(config["authkey"])(posix.urandom(32))
+        found.append(lambda: config.update(authkey=type(config["authkey"])(posix.urandom(32))))
+    return found
 
 
 def renew_streams(before):
@@ -219,8 +250,9 @@ import os
 
 code = []
 try:
+    begun = beginning()
     # Its forks have ast's classes, so that compile() has nothing to make.
-    execute(*template(code), translated=lambda source, name: None)
+    execute(*template(code, begun), translated=lambda source, name: None, begun=begun)
     code.append(0)
     if type(vars(sys).get("__interactivehook__")) is Ending:
         sys.__interactivehook__.at_once()
