@@ -1,7 +1,7 @@
 //! Puts the filter into a process, where that changes nothing that the program can notice.
 
 use callgate_abi::{Filter, Syscall};
-use callgate_tracee::{Injector, Load, Stopped, TraceeError};
+use callgate_tracee::{Injector, Load, Place, Stopped, TraceeError};
 
 use crate::passing::Fstat;
 use crate::status::{CAP_SYS_ADMIN, CAP_SYS_PTRACE, Status, threads};
@@ -56,7 +56,7 @@ pub(crate) fn inject(tracee: Stopped, filter: &Filter) -> Result<(Stopped, Attem
     let mut injector = Injector::new(tracee, false)?;
     let load = Load {
         no_new_privs,
-        unmap: true,
+        place: Place::Mapped,
     };
     let attempt = match injector.load_filter(filter, load) {
         Ok(()) => Attempt::Injected {

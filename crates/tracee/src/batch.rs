@@ -1,4 +1,4 @@
-//! Many calls in a row, made by a stopped tracee in our place.
+//! Many calls in a row, made by a stopped tracee in our place; and memory for what calls point to.
 
 use nix::errno::Errno;
 use nix::sys::ptrace;
@@ -6,7 +6,7 @@ use nix::sys::ptrace;
 use crate::arch;
 use crate::error::TraceeError;
 use crate::inject::Injector;
-use crate::stopped::{Reason, Resume};
+use crate::stopped::{Reason, Resume, Stopped};
 use crate::sys;
 
 impl Injector {
@@ -29,9 +29,20 @@ impl Injector {
             .map(drop)
     }
 
+    /// The address of so many bytes below the tracee's stack and its red zone (System V ABI, AMD64 supplement, 3.2.2:
+    /// 128 bytes), where a program that keeps to C's calling convention has nothing. A first thread's stack has at least
+    /// 128 KiB from the exec on (`setup_arg_pages` in fs/exec.c): for a thread that is not deep in calls. What is written
+    /// there stays until it is overwritten; nothing has to be mapped, which is two stops each time.
+    pub fn below_stack(&self, len: u64) -> u64 {
+        const RED_ZONE: u64 = 128;
+        let top = arch::frame(&self.saved).stack.saturating_sub(RED_ZONE);
+        top.saturating_sub(len) & !15
+    }
+
     /// Performs the calls in their order, up to the first that fails: its place and errno are the inner error.
-    /// `memory` is what they point to; it, the calls and the code that makes them are put into the `room` bytes at
-    /// `at`, which come from [`Injector::map`] and can be executed from then on, and not be written to.
+    /// `memory` is what they point to; it and the calls are put into the `room` bytes at `at`, which can be written to. The
+    /// code that makes them stands meanwhile where the tracee made its last call. It must have no other thread, which
+    /// could come by there.
     ///
     /// All of them take one stop, where [`Injector::call`] takes two for each.
     ///
@@ -48,9 +59,6 @@ impl Injector {
         }
         let mut bytes = memory.to_vec();
         bytes.resize(bytes.len().next_multiple_of(16), 0);
-        let code = at + bytes.len() as u64;
-        bytes.extend(arch::LOOP);
-        bytes.resize(bytes.len().next_multiple_of(16), 0);
         let list = at + bytes.len() as u64;
         for (nr, args) in calls {
             bytes.extend((*nr as u64).to_ne_bytes());
@@ -60,8 +68,12 @@ impl Injector {
             return Err(self.unexpected(format!("{} bytes of calls, and room for {room}", bytes.len())));
         }
         self.tracee.write(at, &bytes)?;
-        let protection = (libc::PROT_READ | libc::PROT_EXEC) as u64;
-        self.step("mprotect", libc::SYS_mprotect, [at, room, protection, 0, 0, 0])?;
+        let code = self.instruction;
+        let mut replaced = arch::LOOP;
+        if self.tracee.read(code, &mut replaced)? != replaced.len() {
+            return Err(self.unexpected(format!("its code at {code:#x} can't be read")));
+        }
+        self.tracee.poke(code, &arch::LOOP)?;
 
         let mut registers = self.saved;
         arch::prepare_loop(&mut registers, code, list, calls.len() as u64);
@@ -69,7 +81,10 @@ impl Injector {
         // A trap that is blocked would cost the program its handler (force_sig in kernel/signal.c).
         self.block(!(1 << (libc::SIGTRAP - 1)))?;
         self.next_stop(Resume::Freely, Reason::Signal(libc::SIGTRAP))?;
+        // The trap was ours: the tracee is stopped as before, and gets no signal when it goes on.
+        self.tracee = Stopped::new(self.tracee.tid(), Reason::Syscall);
         self.block(u64::MAX)?;
+        self.tracee.poke(code, &replaced)?;
         let registers = ptrace::getregs(self.tracee.pid()).map_err(self.tracee.error("PTRACE_GETREGSET"))?;
         match arch::after_loop(&registers) {
             (0, _) => Ok(Ok(())),

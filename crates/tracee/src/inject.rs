@@ -20,7 +20,7 @@ pub struct Injector {
     pub(crate) tracee: Stopped,
     pub(crate) saved: user_regs_struct,
     /// Where a system-call instruction stands.
-    instruction: u64,
+    pub(crate) instruction: u64,
     /// The bytes that it replaced, if it was put there by us.
     replaced: Option<[u8; arch::INSTRUCTION.len()]>,
     /// The signals that it blocked.
@@ -36,16 +36,24 @@ pub struct Injector {
 pub struct Load {
     /// Set `no_new_privs` first: a process without CAP_SYS_ADMIN in its user namespace must.
     pub no_new_privs: bool,
-    /// Unmap the memory that held the program. The filter must allow that.
-    pub unmap: bool,
+    /// Where the program is put meanwhile.
+    pub place: Place,
+}
+
+/// Memory of a tracee for what its injected calls point to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Mapped for it, and unmapped afterwards: a filter must allow that.
+    Mapped,
+    /// Below its stack: see [`Injector::below_stack`].
+    BelowStack,
 }
 
 impl Load {
-    /// For a filter that holds somebody down, who has set `no_new_privs` already. The memory that held the program
-    /// stays mapped: unmapping may be forbidden by now.
+    /// For a filter that holds somebody down, who has set `no_new_privs` already, and is at its start.
     pub const LOCK: Self = Self {
         no_new_privs: false,
-        unmap: false,
+        place: Place::BelowStack,
     };
 }
 
@@ -194,7 +202,10 @@ impl Injector {
         let program = filter.to_bytes();
         let header = size_of::<libc::sock_fprog>();
         let len = (header + program.len()) as u64;
-        let at = self.map(len)?;
+        let at = match how.place {
+            Place::Mapped => self.map(len)?,
+            Place::BelowStack => self.below_stack(len),
+        };
         let mut memory = vec![0; header];
         let count = filter.0.len().min(usize::from(u16::MAX)) as u16;
         memory[..2].copy_from_slice(&count.to_ne_bytes());
@@ -207,7 +218,7 @@ impl Injector {
             libc::SYS_seccomp,
             [mode, libc::SECCOMP_FILTER_FLAG_TSYNC, at, 0, 0, 0],
         );
-        if how.unmap {
+        if how.place == Place::Mapped {
             self.unmap(at, len)?;
         }
         let unsynced = loaded?;

@@ -49,7 +49,7 @@ mod waker;
 
 pub use attach::{Attached, tracer_of};
 pub use error::TraceeError;
-pub use inject::{Injector, Load};
+pub use inject::{Injector, Load, Place};
 pub use stopped::{Frame, Reason, Resume, Stopped};
 pub use stopper::Stopper;
 pub use sys::hear_signals;

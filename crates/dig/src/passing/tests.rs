@@ -2,7 +2,7 @@
 
 use callgate_abi::{KeySet, Syscall, keys};
 use callgate_launch::Launch;
-use callgate_tracee::{Event, Injector, Load, Moment, Options, Reason, Resume, Stopped, Tracer};
+use callgate_tracee::{Event, Injector, Load, Moment, Options, Place, Reason, Resume, Stopped, Tracer};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -218,7 +218,7 @@ fn the_kernel_agrees() {
     let pid = injector.tracee().tid();
     let load = Load {
         no_new_privs: true,
-        unmap: false,
+        place: Place::BelowStack,
     };
     injector
         .load_filter(&program(&seen(), &fstats(), TAG), load)

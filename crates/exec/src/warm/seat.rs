@@ -99,7 +99,7 @@ pub(super) fn perform(tracee: Stopped, steps: &[Step], last_capability: u64) -> 
 
 /// Makes a stopped process do the steps.
 pub(super) fn make(injector: &mut Injector, steps: &[Step], last_capability: u64) -> Result<(), WatchError> {
-    let at = injector.map(ROOM)?;
+    let at = injector.below_stack(ROOM);
     let mut memory = Memory::at(at);
     let mut calls = Vec::new();
     let mut whose = Vec::new();
@@ -117,7 +117,6 @@ pub(super) fn make(injector: &mut Injector, steps: &[Step], last_capability: u64
             None => WatchError::Pidfd(errno),
         });
     }
-    injector.unmap(at, ROOM)?;
     Ok(())
 }
 
