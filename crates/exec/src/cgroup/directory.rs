@@ -1,11 +1,12 @@
 //! One cgroup directory: made, held, emptied, removed; and what others left swept away.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use callgate_tracee::Stopper;
@@ -25,6 +26,15 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(crate) struct Directory {
     path: PathBuf,
     lock: Flock<File>,
+    /// Control files that have been opened: to open one takes longer than to read it, and one run after another does.
+    opened: Mutex<Vec<(&'static str, Use, Arc<File>)>>,
+}
+
+/// What a control file is opened for: not each can be read, and not each written to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    Read,
+    Write,
 }
 
 impl Directory {
@@ -58,7 +68,11 @@ impl Directory {
     /// Takes the lock; none if somebody else has it.
     fn lock(path: PathBuf) -> io::Result<Option<Self>> {
         match Flock::lock(File::open(&path)?, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => Ok(Some(Self { path, lock })),
+            Ok(lock) => Ok(Some(Self {
+                path,
+                lock,
+                opened: Mutex::default(),
+            })),
             Err((_, Errno::EWOULDBLOCK)) => Ok(None),
             Err((_, errno)) => Err(errno.into()),
         }
@@ -76,35 +90,57 @@ impl Directory {
     }
 
     /// Writes to a control file.
-    pub(crate) fn write(&self, file: &str, value: &str) -> Result<(), Absent> {
+    pub(crate) fn write(&self, file: &'static str, value: &str) -> Result<(), Absent> {
         self.try_write(file, value)
             .map_err(|error| refused(&self.path.join(file), &error))
     }
 
     /// Writes to a control file that not every kernel has.
-    pub(crate) fn write_if_there(&self, file: &str, value: &str) -> Result<(), Absent> {
+    pub(crate) fn write_if_there(&self, file: &'static str, value: &str) -> Result<(), Absent> {
         match self.try_write(file, value) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
             result => result.map_err(|error| refused(&self.path.join(file), &error)),
         }
     }
 
-    fn try_write(&self, file: &str, value: &str) -> io::Result<()> {
-        // Never created: a control file that is missing is an error.
-        let mut file = OpenOptions::new().write(true).open(self.path.join(file))?;
-        file.write_all(value.as_bytes())
+    fn try_write(&self, file: &'static str, value: &str) -> io::Result<()> {
+        self.file(file, Use::Write)?.write_all_at(value.as_bytes(), 0)
     }
 
     /// A control file, to be read repeatedly.
-    pub(crate) fn open(&self, file: &str) -> Option<File> {
-        File::open(self.path.join(file)).ok()
+    pub(crate) fn open(&self, file: &'static str) -> Option<Arc<File>> {
+        self.file(file, Use::Read).ok()
     }
 
     /// What a control file says; none if there is no such file.
-    pub(crate) fn read(&self, file: &str) -> Option<String> {
-        let mut text = String::new();
-        self.open(file)?.read_to_string(&mut text).ok()?;
-        Some(text)
+    pub(crate) fn read(&self, file: &'static str) -> Option<String> {
+        let file = self.open(file)?;
+        let (mut text, mut chunk) = (Vec::new(), [0; 4096]);
+        loop {
+            // A part that is not full is not the last of a long list.
+            match file.read_at(&mut chunk, text.len() as u64).ok()? {
+                0 => return String::from_utf8(text).ok(),
+                read => text.extend_from_slice(chunk.get(..read)?),
+            }
+        }
+    }
+
+    fn file(&self, name: &'static str, way: Use) -> io::Result<Arc<File>> {
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((.., file)) = opened
+            .iter()
+            .find(|(known, how, _)| (*known, *how) == (name, way))
+        {
+            return Ok(Arc::clone(file));
+        }
+        // Never created: a control file that is missing is an error.
+        let file = OpenOptions::new()
+            .read(way == Use::Read)
+            .write(way == Use::Write)
+            .open(self.path.join(name))?;
+        let file = Arc::new(file);
+        opened.push((name, way, Arc::clone(&file)));
+        Ok(file)
     }
 
     /// Kills everything in it and removes it.

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::directory::Directory;
@@ -50,12 +51,12 @@ impl Readings {
 }
 
 /// A file that holds one number.
-pub(super) fn number(at: &Directory, file: &str) -> Option<u64> {
+pub(super) fn number(at: &Directory, file: &'static str) -> Option<u64> {
     at.read(file)?.trim().parse().ok()
 }
 
 /// The number behind a key.
-pub(super) fn entry(at: &Directory, file: &str, key: &str) -> Option<u64> {
+pub(super) fn entry(at: &Directory, file: &'static str, key: &str) -> Option<u64> {
     value(&at.read(file)?, key)
 }
 
@@ -68,7 +69,7 @@ fn value(text: &str, key: &str) -> Option<u64> {
 
 /// The CPU time of all processes of a run, ended ones too. It can be read from any thread.
 pub(crate) struct CpuClock {
-    file: File,
+    file: Arc<File>,
     v2: bool,
 }
 

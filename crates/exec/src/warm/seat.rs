@@ -1,5 +1,7 @@
 //! The set-up of a fork, from the steps of a cold run: some are its init's, the rest its tracer's to make.
 
+use std::fs::File;
+use std::io::Read;
 use std::os::fd::RawFd;
 
 use callgate_abi::Filter;
@@ -143,7 +145,13 @@ fn failed(step: &Step, errno: i32) -> WatchError {
 /// Looks from outside whether a fork has given up what it had: its set-up was made by other means than a cold
 /// run's, and nothing may depend on that.
 pub(super) fn check(pid: i32, who: Identity) -> Result<(), SetUpFailure> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    // Read at once: it is made for each read anew as far as it is not taken.
+    let mut status = String::with_capacity(4096);
+    let read =
+        File::open(format!("/proc/{pid}/status")).and_then(|mut file| file.read_to_string(&mut status));
+    if read.is_err() {
+        status.clear();
+    }
     let field = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
         line.map(|value| value.split_whitespace().collect::<Vec<_>>().join(" "))
