@@ -60,7 +60,7 @@ pub enum Stream {
     Stderr,
 }
 
-/// Who hears what is captured as it comes, piece by piece. It is called by the thread that reads the stream, which
+/// Who hears what is captured as it comes, piece by piece. It is called by the thread that reads both streams, which
 /// waits for it; of what a limit cuts it hears nothing.
 #[derive(Clone)]
 pub struct Listener(Arc<Hears>);

@@ -5,9 +5,10 @@ use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::pty::{OpenptyResult, openpty};
 use nix::sys::termios::{OutputFlags, tcgetattr};
+use nix::unistd::pipe2;
 
 use super::program::Program;
 use super::request::{Input, Io, Run, Stream};
@@ -20,10 +21,7 @@ use crate::sys;
 
 /// The streams that go through our hands.
 #[derive(Default)]
-pub(crate) struct Captures {
-    stdout: Option<Capture>,
-    stderr: Option<Capture>,
-}
+pub(crate) struct Captures(Vec<Capture>);
 
 /// Opens them: what the code gets, and our ends of what is captured.
 pub(crate) fn streams(run: &Run) -> Result<(Streams, Captures), SetUpFailure> {
@@ -57,27 +55,37 @@ pub(crate) fn streams(run: &Run) -> Result<(Streams, Captures), SetUpFailure> {
         (_, Some(limit)) => limit,
         (Io::Capture, None) => Limits::CAPTURED,
     };
-    let start = |stream: Stream, ours: BorrowedFd<'_>| {
-        let sink = match run.io {
-            Io::Capture => Sink::Kept(run.listener.clone().map(|listener| (stream, listener))),
-            Io::Inherit => Sink::Passed(ours.try_clone_to_owned()?.into()),
-        };
-        Capture::start(limit, sink)
+    let pipe = || {
+        let ends = pipe2(OFlag::O_CLOEXEC).map_err(io::Error::from);
+        ends.map_err(system("capturing the output"))
     };
-    let (out, stdout) =
-        start(Stream::Stdout, io::stdout().as_fd()).map_err(system("capturing the output"))?;
-    let (err, stderr) =
-        start(Stream::Stderr, io::stderr().as_fd()).map_err(system("capturing the output"))?;
+    let ((out, stdout), (err, stderr)) = (pipe()?, pipe()?);
+    let start = |ends| Capture::start(limit, ends).map_err(system("capturing the output"));
+    let passed = |ours: BorrowedFd<'_>| {
+        let ours = ours
+            .try_clone_to_owned()
+            .map_err(system("capturing the output"))?;
+        Ok(Sink::Passed(ours.into()))
+    };
+    let kept = || Sink::Kept(run.listener.clone());
+    let captures = match run.io {
+        Io::Capture => vec![start(vec![
+            (Stream::Stdout, out, kept()),
+            (Stream::Stderr, err, kept()),
+        ])?],
+        // Who doesn't take the one holds up that one alone.
+        Io::Inherit => vec![
+            start(vec![(Stream::Stdout, out, passed(io::stdout().as_fd())?)])?,
+            start(vec![(Stream::Stderr, err, passed(io::stderr().as_fd())?)])?,
+        ],
+    };
     Ok((
         Streams {
             stdin,
             stdout: Some(stdout),
             stderr: Some(stderr),
         },
-        Captures {
-            stdout: Some(out),
-            stderr: Some(err),
-        },
+        Captures(captures),
     ))
 }
 
@@ -114,25 +122,26 @@ fn overhear(run: &Run, streams: &mut Streams) -> io::Result<Captures> {
         }
         let (master, slave) = terminal_like(&to)?;
         streams.stderr = Some(slave);
-        return Ok(Captures {
-            stderr: Some(Capture::of(master, u64::MAX, Sink::Through(to))?),
-            stdout: None,
-        });
+        return through(master, to);
     }
     if err.2.is_char_device() {
         return Ok(Captures::default());
     }
-    let (capture, writer) = Capture::start(u64::MAX, Sink::Through(to))?;
+    let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
+    let captures = through(reader, to)?;
     // Of two streams to one place the order stays, as both go through one pipe.
     let out = io::stdout().as_fd().try_clone_to_owned().map(File::from);
     if out.and_then(|out| id(&out)).is_ok_and(|out| out == err) {
         streams.stdout = Some(writer.try_clone()?);
     }
     streams.stderr = Some(writer);
-    Ok(Captures {
-        stderr: Some(capture),
-        stdout: None,
-    })
+    Ok(captures)
+}
+
+/// Standard error, all of which goes on to ours.
+fn through(from: OwnedFd, to: File) -> io::Result<Captures> {
+    let all = vec![(Stream::Stderr, from, Sink::Through(to))];
+    Ok(Captures(vec![Capture::start(u64::MAX, all)?]))
 }
 
 /// A terminal of the code's own that looks like ours: our end, and the code's. Nothing is made of what is
@@ -149,14 +158,17 @@ fn terminal_like(ours: &File) -> io::Result<(OwnedFd, OwnedFd)> {
 
 /// Puts what was captured into the outcome; returns the end of the standard error, if it is known.
 pub(super) fn finish(captures: Captures, kept: bool, outcome: &mut Outcome) -> Option<Vec<u8>> {
-    let mut whole = |name: &str, capture: Option<Capture>| {
-        let drained = capture?.finish();
+    let (mut stdout, mut stderr) = (None, None);
+    for (stream, drained) in captures.0.into_iter().flat_map(Capture::finish) {
+        let (name, place) = match stream {
+            Stream::Stdout => ("stdout", &mut stdout),
+            Stream::Stderr => ("stderr", &mut stderr),
+        };
         if drained.cut {
             outcome.truncated.push(name.to_owned());
         }
-        Some(drained)
-    };
-    let (stdout, stderr) = (whole("stdout", captures.stdout), whole("stderr", captures.stderr));
+        *place = Some(drained);
+    }
     let tail = stderr.as_ref().map(|stderr| stderr.tail.clone());
     if kept {
         let bytes = |drained: Option<Drained>| drained.map(|drained| drained.kept).unwrap_or_default();
