@@ -44,8 +44,8 @@ def beginning():
 
 def template(code, begun):
     control, variables, name, _, rest, *modules = sys.argv[1:]
-    for name in modules:
-        __import__(name)
+    for module in modules:
+        __import__(module)
         mark()
     socket, signal, gc, reference, setns, threads, exit_functions = borrowed()
     # They keep libraries from starting threads, which would not be in a fork. Programs need not see them.
