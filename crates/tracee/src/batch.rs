@@ -14,7 +14,7 @@ impl Injector {
     ///
     /// # Errors
     /// [`TraceeError`] if the tracee is gone or the call fails.
-    pub fn map(&mut self, len: u64) -> Result<u64, TraceeError> {
+    pub(crate) fn map(&mut self, len: u64) -> Result<u64, TraceeError> {
         let protection = (libc::PROT_READ | libc::PROT_WRITE) as u64;
         let kind = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as u64;
         self.step("mmap", libc::SYS_mmap, [0, len, protection, kind, u64::MAX, 0])
@@ -24,7 +24,7 @@ impl Injector {
     ///
     /// # Errors
     /// [`TraceeError`] if the tracee is gone or the call fails.
-    pub fn unmap(&mut self, at: u64, len: u64) -> Result<(), TraceeError> {
+    pub(crate) fn unmap(&mut self, at: u64, len: u64) -> Result<(), TraceeError> {
         self.step("munmap", libc::SYS_munmap, [at, len, 0, 0, 0, 0])
             .map(drop)
     }
@@ -41,8 +41,8 @@ impl Injector {
 
     /// Performs the calls in their order, up to the first that fails: its place and errno are the inner error.
     /// `memory` is what they point to; it and the calls are put into the `room` bytes at `at`, which can be written to. The
-    /// code that makes them stands meanwhile where the tracee made its last call. It must have no other thread, which
-    /// could come by there.
+    /// code that makes them stands meanwhile where the tracee made its last call, on a page that is a copy of its own from
+    /// then on. It must have no other thread, which could come by there.
     ///
     /// All of them take one stop, where [`Injector::call`] takes two for each.
     ///

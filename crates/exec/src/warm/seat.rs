@@ -145,7 +145,7 @@ fn failed(step: &Step, errno: i32) -> WatchError {
 /// Looks from outside whether a fork has given up what it had: its set-up was made by other means than a cold
 /// run's, and nothing may depend on that.
 pub(super) fn check(pid: i32, who: Identity) -> Result<(), SetUpFailure> {
-    // Read at once: it is made for each read anew as far as it is not taken.
+    // With room for all of it: it would be read in ever larger parts.
     let mut status = String::with_capacity(4096);
     let read =
         File::open(format!("/proc/{pid}/status")).and_then(|mut file| file.read_to_string(&mut status));
