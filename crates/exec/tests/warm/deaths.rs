@@ -128,12 +128,13 @@ fn whoever_is_killed_in_mid_run() {
         assert_eq!(printed(&template, "import colorsys; print(3)"), "3\n");
     }
     assert_ne!(template.process(), Some(first));
-    // A fork that waits for its job.
+    // Forks that wait for their jobs.
+    gone("a bed that is being made", || template.ready() < 2);
     let waiting: Vec<i32> = marked(&mark)
         .into_iter()
         .filter(|pid| Some(*pid) != template.process())
         .collect();
-    assert!(!waiting.is_empty());
+    assert_eq!(waiting.len(), 2);
     waiting.into_iter().for_each(end);
     for _ in 0..4 {
         assert_eq!(printed(&template, "print(4)"), "4\n");
