@@ -156,13 +156,19 @@ fn runs_begin_and_end_whenever_what_makes_inits_is_killed() {
         return;
     }
     // A run that began within some milliseconds of that ended with it.
-    let template = Template::start(spec(&[])).unwrap();
+    let mut spec = spec(&[]);
+    spec.beds = 1;
+    let template = Template::start(spec).unwrap();
     let mut killed = 0;
-    for round in 0..20 {
+    for round in 0..40 {
         let job = Job::new("import time; time.sleep(0.1)".into(), "<code>".to_owned());
         let mut maker = 0;
         let outcome = template.run(job, |stopper| maker = parent(init_of(number(&stopper))));
         assert_eq!(outcome.exit_code, 0, "{round}: {outcome:#?}");
+        // While the next bed is made, and when it is at rest.
+        if round % 2 == 1 {
+            gone("a bed that is being made", || template.ready() < 1);
+        }
         // An init whose maker has been killed is ours.
         if maker != Pid::this().as_raw() {
             end(maker);
