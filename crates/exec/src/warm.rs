@@ -5,7 +5,7 @@
 //! *bed*: an init of its own in new namespaces, with mounts, a uid and a cgroup, as a cold run has them. The
 //! template forks into the bed's pid namespace; the fork is traced from before it does anything, and the same
 //! set-up steps that a cold run's child makes are made by its tracer in its place ([`seat`]). It gives up every
-//! privilege then, *before* it is given a program. Then it waits. A program comes by descriptor, and as in a
+//! privilege then, *before* it is given a program. Then it waits for that, and as in a
 //! cold run the policy's filter is in force before a byte of it is compiled.
 //!
 //! At tier container there are no namespaces: a bed is the directory of a root ([`place`]), and all of a run are its
