@@ -99,7 +99,7 @@ fn run(mut drains: Vec<Drain>, over: &OwnedFd) -> Vec<(Stream, Drained)> {
             }
             break;
         }
-        for drain in drains.iter_mut().filter(|drain| drain.ready) {
+        for drain in drains.iter_mut().filter(|drain| drain.ready && !drain.ended) {
             drain.read(&mut chunk);
         }
     }

@@ -160,8 +160,8 @@ fn runs_begin_and_end_whenever_what_makes_inits_is_killed() {
     spec.beds = 1;
     let template = Template::start(spec).unwrap();
     let mut killed = 0;
-    for round in 0..40 {
-        let job = Job::new("import time; time.sleep(0.1)".into(), "<code>".to_owned());
+    for round in 0..24 {
+        let job = Job::new("import time; time.sleep(0.3)".into(), "<code>".to_owned());
         let mut maker = 0;
         let outcome = template.run(job, |stopper| maker = parent(init_of(number(&stopper))));
         assert_eq!(outcome.exit_code, 0, "{round}: {outcome:#?}");

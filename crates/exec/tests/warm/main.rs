@@ -13,6 +13,7 @@ mod contained;
 mod deaths;
 #[cfg(test)]
 mod ends;
+#[cfg(test)]
 mod given;
 #[cfg(test)]
 mod outside;

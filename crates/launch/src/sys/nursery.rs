@@ -72,7 +72,7 @@ pub(crate) struct Own {
 /// Everything that the nursery needs, made before the clone.
 pub(crate) struct Nursing<'a> {
     init: &'a Init,
-    /// The descriptors that are kept, besides the socket.
+    /// The descriptors that are kept, besides its own.
     keep: Vec<RawFd>,
     own: Own,
     /// The supervisor's ends of them, which are not for us.
