@@ -241,6 +241,32 @@ fn a_run_that_begins_with_a_root_of_before_begins_again_and_the_code_is_not_lost
 }
 
 #[test]
+fn an_interpreter_that_has_moved_since_it_was_kept_is_found_where_it_is_and_the_code_runs_once() {
+    if !available("root", root()) {
+        return;
+    }
+    let place = Place::new();
+    let far = elsewhere();
+    for tier in ["full", "container"] {
+        place.kept("python-root");
+        expect(0, &mut place.exec("print(1)"));
+        // The root of before has nothing at that path: the run of before can't even be begun.
+        let moved = far.path().join(tier);
+        expect(0, Command::new("cp").arg("/usr/bin/python3").arg(&moved));
+        std::fs::remove_file(place.python()).unwrap();
+        std::os::unix::fs::symlink(&moved, place.python()).unwrap();
+        let mut command = place.call(&["exec", "--quiet", "--tier", tier, "-"]);
+        let output = feed(&mut command, b"print('once')\n");
+        let words = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert_eq!(
+            (words(&output.stdout), words(&output.stderr), output.status.code()),
+            ("once\n".to_owned(), String::new(), Some(0)),
+            "{tier}"
+        );
+    }
+}
+
+#[test]
 fn a_strangers_plan_is_passed_over_with_a_note() {
     if !available("root", root()) {
         return;

@@ -103,7 +103,8 @@ pub(crate) fn keep_time(
 }
 
 /// Watches the run to its end; `filter` is the program that is loaded for the run's own. `in_place` learns the
-/// command's pid when it stands in its root and has not begun; if it fails, the run ends there.
+/// command's pid when it stands in its root and has not begun; if it fails, the run ends there. What earlier runs found
+/// out need be looked at only before the filter is in force: an interpreter takes long to start, and is not the code.
 pub(crate) fn attend(
     (run, filter): (&Run, &Filter),
     tier: Tier,
@@ -162,6 +163,7 @@ pub(crate) fn attend(
         stopper = Some(handle);
         Ok(())
     };
+    let holds = || run.cache.holds();
     let watch = Watch::new(
         init.as_raw(),
         run.lock,
@@ -169,7 +171,8 @@ pub(crate) fn attend(
         (filter, run.filtering),
         &mut on_command,
     )
-    .timed(moments);
+    .timed(moments)
+    .resting_on(&holds);
     // Elsewhere the init does it, in its pid namespace or among its uid's processes.
     let watch = if tier == Tier::Landlock {
         watch.ending_the_rest()

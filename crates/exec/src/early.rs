@@ -71,8 +71,8 @@ impl Early {
             // What it launches is born in its namespaces.
             if let Ok(launch) = to_launch.recv() {
                 let _ = started_to.send(launch.start());
-                // While the root is put together there is time to look whether it is the right one: here, as who has
-                // just been woken by the supervisor waits for its processor.
+                // While the root is put together and an interpreter starts there is time to look whether they are the
+                // right ones: here, as who has just been woken by the supervisor waits for its processor.
                 cache.holds();
             }
         });

@@ -108,6 +108,8 @@ pub(crate) struct Watch<'a> {
     sign: Option<Sign>,
     filter: &'a Filter,
     on_command: &'a mut dyn FnMut(i32) -> Result<(), WatchError>,
+    /// Whether what the set-up rests on holds.
+    holds: &'a dyn Fn() -> bool,
     sightings: Sightings,
     refusals: Refusals,
     seen: Seen,
@@ -137,6 +139,7 @@ impl<'a> Watch<'a> {
             sign,
             filter,
             on_command,
+            holds: &|| true,
             sightings: Sightings::default(),
             refusals: Refusals::new(filtering),
             seen: Seen::default(),
@@ -221,6 +224,13 @@ impl<'a> Watch<'a> {
     /// Notes when the stages end, if these moments are wanted.
     pub(crate) fn timed(mut self, moments: Moments) -> Self {
         self.seen.moments = moments;
+        self
+    }
+
+    /// Asks before the filter is installed, which is the last moment before the code, whether that holds which the
+    /// set-up was made of before it was looked at. If not, the run is given up.
+    pub(crate) fn resting_on(mut self, holds: &'a dyn Fn() -> bool) -> Self {
+        self.holds = holds;
         self
     }
 
@@ -392,6 +402,9 @@ impl<'a> Watch<'a> {
         };
         if let Some(tid) = self.tids.iter().find(stray) {
             return Err(WatchError::Stray(*tid));
+        }
+        if !(self.holds)() {
+            return Err(WatchError::Stale);
         }
         let mut injector = Injector::new(tracee, fresh_image)?;
         injector.load_filter(self.filter, Load::LOCK)?;

@@ -84,10 +84,6 @@ pub(super) fn attempt(run: &Run, early: Early, started: impl FnOnce(Stopper)) ->
     let clock = cgroup.as_ref().and_then(Cgroup::clock);
     let handed_over = || drop((streams, code));
     let in_place = |command| {
-        // The last moment at which nothing has been done that would have to be undone.
-        if !run.cache.holds() {
-            return Err(WatchError::Stale);
-        }
         work.open(command)
             .map_err(|error| WatchError::WorkDirectory(error.to_string()))
     };
