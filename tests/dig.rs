@@ -7,7 +7,6 @@
 //! - [`endings`]: probes that fail, and recordings that are cut short;
 //! - [`affinity`]: the CPU that a thread is bound to meanwhile does not show;
 //! - [`fallback`]: where the fast way can't be had, or would change what set-user-ID programs are;
-//! - [`pythons`]: an interpreter whose stacks can't be read;
 //! - [`phases`]: start-up and body, and the line that made a call;
 //! - [`files`]: the paths that a probe used;
 //! - [`attach`]: `--pid`, a process that runs already;
@@ -26,7 +25,6 @@ mod numpy;
 mod oracle;
 mod phases;
 mod programs;
-mod pythons;
 mod shown;
 mod sights;
 

@@ -1,8 +1,9 @@
 //! The Python stacks of another process, read from its memory.
 //!
-//! py-spy finds the interpreter in it. The frames are read here: whole pages at a time, of the one thread that is
-//! asked about, and no further than the frame that is wanted. py-spy reads all of all threads word by word, which
-//! took more time than all else that a recorder does where something is new.
+//! From CPython 3.13 on the interpreter tells where it keeps what; an older one's state is found by py-spy. The frames
+//! are read here: whole pages at a time, of the one thread that is asked about, and no further than the frame that is
+//! wanted. py-spy reads all of all threads word by word, which took more time than all else that a recorder does where
+//! something is new.
 //!
 //! Nothing is attached and nothing is stopped: the process has to hold still by other means, usually
 //! because its supervisor has the thread in a ptrace stop. Only the thread that is asked about must be
@@ -17,6 +18,7 @@ mod awaited;
 mod binaries;
 mod layout;
 mod lines;
+mod offsets;
 mod pages;
 mod process;
 mod reader;
@@ -92,7 +94,7 @@ pub enum StackError {
     Open {
         /// The process.
         pid: i32,
-        /// py-spy's reason.
+        /// Why not.
         source: Cause,
     },
     /// The interpreter is there, and has not set itself up yet.
@@ -106,7 +108,7 @@ pub enum StackError {
     Read {
         /// The process.
         pid: i32,
-        /// py-spy's reason.
+        /// Why not.
         source: Cause,
     },
     /// The read was given up.
@@ -122,7 +124,7 @@ pub enum StackError {
 impl Stacks {
     /// Finds the Python interpreter in process `pid`.
     ///
-    /// CPython 3.9 to 3.13, in any mount namespace, pid namespace or chroot. If the process belongs to
+    /// CPython 3.9 to 3.15, in any mount namespace, pid namespace or chroot. If the process belongs to
     /// another user and this one lacks CAP_SYS_PTRACE but has CAP_SETUID and CAP_SETGID (as root in a
     /// container has), the reads are made by threads that take that user's ids: see [`Stacks::as_user`].
     ///
@@ -183,7 +185,7 @@ impl Stacks {
         }
         let once = move || -> Result<Option<T>, Errno> {
             let mut walk = Walk::new(pid, python.layout);
-            let threads = walk.threads(python.interpreter)?;
+            let threads = walk.threads(python.first)?;
             match threads::of(pid, tid, nested, &threads) {
                 Some(thread) => read(&mut walk, thread).map(Some),
                 None => Ok(None),

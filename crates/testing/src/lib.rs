@@ -16,6 +16,8 @@
 #![allow(clippy::print_stderr)] // it speaks to the reader of a test run
 
 use std::env;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 /// Whether `CALLGATE_REQUIRE` demands what goes by this name.
 pub fn required(what: &str) -> bool {
@@ -58,6 +60,24 @@ pub fn tool(name: &str) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("{name} is not on the PATH"))
+}
+
+/// The python3.`minor` on the PATH. A script of that name that finds none to start, as pyenv has them, is passed over.
+///
+/// # Errors
+/// If there is none.
+pub fn python(minor: u32) -> Result<PathBuf, String> {
+    let name = format!("python3.{minor}");
+    let path = env::var_os("PATH").unwrap_or_default();
+    let starts = |python: &PathBuf| {
+        let mut command = Command::new(python);
+        command.args(["-I", "-c", ""]).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    };
+    env::split_paths(&path)
+        .map(|dir| dir.join(&name))
+        .find(starts)
+        .ok_or_else(|| format!("{name} is not on the PATH: .ci/pythons makes it"))
 }
 
 /// Whether this process is the superuser.

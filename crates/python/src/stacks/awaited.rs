@@ -36,22 +36,11 @@ impl Awaited {
 /// How the name of libpython begins.
 pub(super) const LIBRARY: &[u8] = b"libpython3.";
 
-/// What `_PyRuntime` begins with from CPython 3.13 on: a list of offsets (`_Py_DebugOffsets`).
-const COOKIE: &[u8; 8] = b"xdebugpy";
-
-/// The word of that list that is the offset of the first interpreter's address: after the cookie, the version,
-/// whether it is free-threaded, the size of the runtime and the offset of its end.
-const OFFSET_IN_LIST: u64 = 5 * 8;
-
-/// The place of the first interpreter's address, in a 3.x of which `minor` is x. `None` where it can't be told.
-pub(super) fn interpreter(process: &Process, info: &PythonProcessInfo, minor: u64) -> Option<Awaited> {
-    let runtime = *info.get_symbol(RUNTIME)?;
-    let offset = if word(process, runtime)?.to_ne_bytes() == *COOKIE {
-        word(process, runtime.checked_add(OFFSET_IN_LIST)?)?
-    } else {
-        offset_of(minor)?
-    };
-    runtime.checked_add(offset).map(Awaited::Interpreter)
+/// The place of the first interpreter's address in a 3.x that does not tell it, of which `minor` is x. `None` where it
+/// can't be told.
+pub(super) fn interpreter(info: &PythonProcessInfo, minor: u64) -> Option<Awaited> {
+    let runtime = info.get_symbol(RUNTIME)?;
+    runtime.checked_add(offset_of(minor)?).map(Awaited::Interpreter)
 }
 
 /// The offset of `interpreters.head` in `_PyRuntime`, on 64-bit machines.

@@ -2,9 +2,11 @@
 //!
 //! py-spy's own search takes the path of libpython from `/proc/PID/maps`, where it is written as seen
 //! from here, and opens it below `/proc/PID/root`, where it is read as seen from there. In a chroot the
-//! two differ; so the search is done here, and the rest by py-spy.
+//! two differ; so the search is done here. From CPython 3.13 on the interpreter tells the rest; of older ones
+//! py-spy finds it.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -14,16 +16,19 @@ use py_spy::python_process_info::{PythonProcessInfo, get_interpreter_address, ge
 use super::awaited::{Awaited, interpreter};
 use super::binaries::parse;
 use super::layout::Layout;
+use super::offsets::{OLDEST, Table};
+use super::pages::Pages;
 use super::symbols::{RUNTIME, Wanted};
 use super::version::{minor_in, named};
+use super::walk::First;
 use super::{Cause, StackError, failed};
 
 /// An interpreter that was found.
 #[derive(Clone, Copy)]
 pub(super) struct Python {
     /// Where its state is.
-    pub interpreter: u64,
-    pub layout: &'static Layout,
+    pub first: First,
+    pub layout: Layout,
 }
 
 /// Finds the interpreter of process `pid`. Never attaches, locks or stops. `awaited` becomes what
@@ -86,8 +91,17 @@ fn search(
         python_filename,
         dockerized: false, // matters only for shortening file names, which is off
     };
+    if let Some(runtime) = runtime(&info) {
+        let table = Table::read(&mut Pages::new(pid), runtime).map_err(io::Error::from)?;
+        if let Some(table) = table {
+            return told(pid, runtime, &table, awaited);
+        }
+    }
+    if let Some(minor) = minor.filter(|minor| *minor >= OLDEST) {
+        return Err(format!("it has no table of offsets as CPython 3.{minor} has").into());
+    }
     let process = remoteprocess::Process::new(pid)?;
-    *awaited = minor.and_then(|minor| interpreter(&process, &info, minor));
+    *awaited = minor.and_then(|minor| interpreter(&info, minor));
     if awaited.is_some_and(|awaited| awaited.is_missing(pid)) {
         return Ok(None);
     }
@@ -112,9 +126,42 @@ fn search(
     }
     let interpreter_address = get_interpreter_address(&info, &process, &version)?;
     Ok(Some(Python {
-        interpreter: interpreter_address as u64,
+        first: First::Is(interpreter_address as u64),
         layout,
     }))
+}
+
+/// One that tells where all is.
+fn told(
+    pid: i32,
+    runtime: u64,
+    table: &Table,
+    awaited: &mut Option<Awaited>,
+) -> Result<Option<Python>, Cause> {
+    let first = runtime
+        .checked_add(table.first())
+        .ok_or("its table of offsets is not as CPython makes it")?;
+    let interpreter = Awaited::Interpreter(first);
+    *awaited = Some(interpreter);
+    if interpreter.is_missing(pid) {
+        return Ok(None);
+    }
+    Ok(Some(Python {
+        first: First::At(first),
+        layout: table.layout()?,
+    }))
+}
+
+/// Where the runtime's state is: what is not exported is still in a section of its own.
+fn runtime(info: &PythonProcessInfo) -> Option<u64> {
+    let section = || {
+        [&info.libpython_binary, &info.python_binary]
+            .into_iter()
+            .flatten()
+            .map(|binary| binary.pyruntime_addr)
+            .find(|address| *address != 0)
+    };
+    info.get_symbol(RUNTIME).copied().or_else(section)
 }
 
 /// The lowest executable mapping of a file.

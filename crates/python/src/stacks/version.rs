@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use proc_maps::MapRange;
 use py_spy::python_process_info::PythonProcessInfo;
 
+use super::offsets::NEWEST;
+
 /// The x of 3.x in the name of the file that the interpreter lives in (`libpython3.11.so.1.0`, `python3.11`), if it
 /// is one whose layout is known.
 pub(super) fn minor_in(name: &str) -> Option<u64> {
@@ -17,7 +19,7 @@ pub(super) fn minor_in(name: &str) -> Option<u64> {
         .strip_prefix("python3.")?;
     let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
     let minor = rest[..digits].parse().ok()?;
-    (9..=13).contains(&minor).then_some(minor)
+    (9..=NEWEST).contains(&minor).then_some(minor)
 }
 
 /// What py-spy has to be told to take the version from a name: it reads no memory then.
@@ -43,6 +45,7 @@ mod tests {
             ("libpython3.11.so.1.0", Some(11)),
             ("libpython3.9d.so", Some(9)),
             ("python3.12", Some(12)),
+            ("python3.15", Some(15)),
             ("python3.8", None),
             ("python3.99", None),
             ("python3", None),
@@ -52,7 +55,7 @@ mod tests {
             assert_eq!(minor_in(name), minor, "{name}");
         }
         let process = remoteprocess::Process::new(std::process::id() as i32).unwrap();
-        let version = get_python_version(&named(13), &process).unwrap();
-        assert_eq!((version.major, version.minor), (3, 13));
+        let version = get_python_version(&named(12), &process).unwrap();
+        assert_eq!((version.major, version.minor), (3, 12));
     }
 }

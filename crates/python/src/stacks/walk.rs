@@ -15,6 +15,21 @@ const MOST: usize = 4096;
 const LONGEST_NAME: u64 = 4096;
 const LONGEST_TABLE: u64 = 1 << 16;
 
+/// The bits of a reference to an object that are no part of its address (Include/internal/pycore_stackref.h).
+const TAGS: u64 = 3;
+
+/// From here on frames are the interpreter's own (`enum _frameowner`).
+const INTERPRETERS_OWN: i32 = 3;
+
+/// Where the interpreters of a process are found.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum First {
+    /// This one.
+    Is(u64),
+    /// The newest is told here: a program can make more.
+    At(u64),
+}
+
 /// A thread of an interpreter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Thread {
@@ -27,7 +42,7 @@ pub(super) struct Thread {
 /// One look at a process.
 pub(super) struct Walk {
     pages: Pages,
-    layout: &'static Layout,
+    layout: Layout,
 }
 
 /// A frame on the way, of which only the file is known yet.
@@ -38,16 +53,34 @@ struct Seen {
 }
 
 impl Walk {
-    pub fn new(pid: i32, layout: &'static Layout) -> Self {
+    pub fn new(pid: i32, layout: Layout) -> Self {
         Self {
             pages: Pages::new(pid),
             layout,
         }
     }
 
-    /// The threads of the interpreter at this address, the newest first.
-    pub fn threads(&mut self, interpreter: u64) -> Result<Vec<Thread>, Errno> {
+    /// The threads of the interpreters, the newest first.
+    pub fn threads(&mut self, first: First) -> Result<Vec<Thread>, Errno> {
+        let mut interpreter = match first {
+            First::Is(interpreter) => interpreter,
+            First::At(at) => self.pages.word(at)?,
+        };
         let mut threads = Vec::new();
+        for _ in 0..MOST {
+            if interpreter == 0 {
+                return Ok(threads);
+            }
+            self.threads_of(interpreter, &mut threads)?;
+            interpreter = match self.layout.older {
+                Some(older) => self.field(interpreter, older)?,
+                None => 0,
+            };
+        }
+        Err(Errno::EOVERFLOW)
+    }
+
+    fn threads_of(&mut self, interpreter: u64, threads: &mut Vec<Thread>) -> Result<(), Errno> {
         let mut at = self.field(interpreter, self.layout.threads)?;
         while at != 0 {
             if threads.len() == MOST {
@@ -64,10 +97,15 @@ impl Walk {
                     behind => self.field(behind, offset)?,
                 },
             };
+            let lowest = match self.layout.lowest {
+                Some(offset) => self.field(at, offset)?,
+                None => 0,
+            };
+            let frame = if frame == lowest { 0 } else { frame };
             threads.push(Thread { number, frame });
             at = self.field(at, self.layout.next)?;
         }
-        Ok(threads)
+        Ok(())
     }
 
     /// The frames of a thread, innermost first.
@@ -122,7 +160,12 @@ impl Walk {
 
     /// `None` for what is no frame of Python code: between those of 3.12 and later lie some of the interpreter's own.
     fn seen(&mut self, frame: u64) -> Result<Option<Seen>, Errno> {
-        let code = self.field(frame, self.layout.code)?;
+        if let Some(owner) = self.layout.owner {
+            if self.pages.int(add(frame, owner)?)? & 0xff >= INTERPRETERS_OWN {
+                return Ok(None);
+            }
+        }
+        let code = self.field(frame, self.layout.code)? & !TAGS;
         let file = self
             .field(code, self.layout.file)
             .and_then(|file| self.text(file));
@@ -162,20 +205,20 @@ impl Walk {
 
     /// A `bytes` object.
     fn bytes(&mut self, object: u64) -> Result<Vec<u8>, Errno> {
-        let len = self.field(object, 16)?;
+        let len = self.field(object, self.layout.size)?;
         if len > LONGEST_TABLE {
             return Err(Errno::EOVERFLOW);
         }
         let mut bytes = vec![0; len as usize];
-        self.pages.copy(add(object, 32)?, &mut bytes)?;
+        self.pages.copy(add(object, self.layout.bytes)?, &mut bytes)?;
         Ok(bytes)
     }
 
     /// A `str` object; `None` if it is none.
     fn text(&mut self, object: u64) -> Result<Option<String>, Errno> {
-        let len = self.field(object, 16)?;
+        let len = self.field(object, self.layout.length)?;
         // PyASCIIObject.state: two bits for the way in which it is interned, three for its width, compact, ascii.
-        let state = self.pages.int(add(object, 32)?)?;
+        let state = self.pages.int(add(object, self.layout.state)?)?;
         let (width, compact, ascii) = (state >> 2 & 7, state >> 5 & 1 == 1, state >> 6 & 1 == 1);
         let size = len.saturating_mul(width as u64);
         if !compact || !matches!(width, 1 | 2 | 4) || size > LONGEST_NAME {

@@ -135,7 +135,7 @@ fn the_lines_of_a_stopped_thread_are_read() {
 }
 
 /// Prints its own stack as Python sees it and waits in the same expression, below code of many shapes: calls over
-/// several lines, loops, handlers, generators, comprehensions, names and a file that are no ASCII.
+/// several lines, loops, handlers, generators, coroutines, comprehensions, names and a file that are no ASCII.
 const SHAPES: &str = r#"import os, sys, json
 
 def stack():
@@ -187,7 +187,22 @@ class 𝒞:
 
 # A hundred lines on.
 
-𝒞().held
+async def numbers():
+    for n in range(1):
+        yield (
+            n
+        )
+
+async def awaited(n):
+    return 𝒞().held
+
+async def task():
+    return [
+        await awaited(n)
+        async for n in numbers()
+    ]
+
+task().send(None)
 "#;
 
 #[test]
@@ -243,6 +258,33 @@ fn each_thread_has_its_own_stack() {
             }
         }
         assert_eq!(stacks.frames(1).unwrap(), None);
+    }
+}
+
+#[test]
+fn each_interpreter_of_a_process_has_its_threads() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = "import os, threading, _interpreters\n\ninner = '''import os\n\ndef work():\n    os.write(1, b'ready\\\\n')\n    os.read(0, 1)\n\nwork()\n'''\n\n\
+                def other():\n    _interpreters.exec(_interpreters.create(), inner)\n\n\
+                threading.Thread(target=other).start()\nos.read(0, 1)\n";
+    // Before 3.13 it is not told which come after the newest.
+    for python in pythons::all().iter().filter(|python| python.version.minor >= 13) {
+        let (_, mut command) = program(directory.path(), python, text);
+        let waiting = Waiting::start(&mut command);
+        let [main, other] = *waiting.threads() else {
+            panic!("{}", python.version)
+        };
+        waiting.at_rest(main);
+        waiting.at_rest(other);
+        let mut stacks = Stacks::open(waiting.pid).unwrap();
+        let mut names = |tid| names(&stacks.frames(tid).unwrap().unwrap());
+        assert_eq!(names(main), named(&[("<module>", 16)]), "{}", python.version);
+        assert_eq!(
+            names(other),
+            named(&[("work", 5), ("<module>", 7)]),
+            "{}",
+            python.version
+        );
     }
 }
 
