@@ -3,7 +3,13 @@
 # What follows this file says where the program comes from: once.py or template.py. Until the marker
 # call is acknowledged, no byte of it is decoded, compiled or evaluated; afterwards nothing is imported
 # on its behalf.
-import _imp, _warnings, builtins, io, posix, sys
+import _imp, _warnings, builtins, posix, sys
+
+# From 3.14 on the interpreter starts without io, which a program must not find loaded for that.
+if sys.version_info >= (3, 13):
+    import _io as io
+else:
+    import io
 from _frozen_importlib_external import SourceFileLoader
 
 __builtins__ = dict(vars(builtins))  # this file's own: the program may rebind what is in builtins
@@ -49,28 +55,31 @@ def new_main(loader):
     namespace = module.__dict__
     for key in list(namespace):
         del namespace[key]
-    # The same names in the same order as `python FILE` has them. __annotations__ went in 3.14.
+    # The same names in the same order as `python FILE` has them. __annotations__ went in 3.14, __cached__ in 3.15.
     namespace.update(__name__="__main__", __doc__=None, __package__=None, __loader__=loader, __spec__=None)
     if "__annotations__" in globals():
         namespace["__annotations__"] = {}
-    namespace.update(__builtins__=builtins, __file__=loader.path, __cached__=None)
+    namespace.update(__builtins__=builtins, __file__=loader.path)
+    if sys.version_info < (3, 15):
+        namespace["__cached__"] = None
     return module
 
 
 def show(hook, kind, error, trace, loader):
     # Before 3.13 the interpreter prints source lines with io.open and io.TextIOWrapper, not with the
     # loader. A copy of the io module that knows the program's text stands in while it prints.
+    if sys.version_info >= (3, 13):
+        hook(kind, error, trace)
+        return
     real = sys.modules.get("io")
     copy = type(sys)("io")
     copy.__dict__.update(io.__dict__)
     # The printer also wants a descriptor that it can seek, to look for a coding cookie there; what it
     # finds doesn't matter, since text() decodes. Any file of the library will do.
-    fd = -1
-    if sys.version_info < (3, 13):
-        try:
-            fd = posix.open(io.__file__, posix.O_RDONLY | posix.O_CLOEXEC)
-        except Exception:
-            pass  # no source lines, then
+    try:
+        fd = posix.open(io.__file__, posix.O_RDONLY | posix.O_CLOEXEC)
+    except Exception:
+        fd = -1  # no source lines, then
 
     class Text(io.BytesIO):
         def fileno(self):
