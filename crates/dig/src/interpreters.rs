@@ -109,12 +109,20 @@ impl Interpreters {
         for pid in pids {
             self.forget(pid);
         }
-        let more = self.unread.len().saturating_sub(MOST_REASONS);
-        let mut notes: Vec<String> = self
-            .unread
+        // A process and its children have one reason.
+        let mut alike: BTreeMap<String, (String, usize)> = BTreeMap::new();
+        for (pid, reason) in self.unread {
+            let what = reason.replace(&format!("process {pid}"), "process");
+            alike.entry(what).or_insert((reason, 0)).1 += 1;
+        }
+        let more: usize = alike.values().skip(MOST_REASONS).map(|(_, count)| count).sum();
+        let mut notes: Vec<String> = alike
             .into_values()
             .take(MOST_REASONS)
-            .map(|reason| format!("no Python lines: {reason}"))
+            .map(|(reason, count)| match count {
+                1 => format!("no Python lines: {reason}"),
+                _ => format!("no Python lines: {reason} (so it is with {count} processes)"),
+            })
             .collect();
         if more > 0 {
             notes.push(format!("no Python lines of {more} further processes"));

@@ -156,6 +156,9 @@ pub struct Violation {
     pub tid: i32,
     /// Where in the program it was made.
     pub site: Option<Site>,
+    /// Why that can't be told of a process that does run Python.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_lines: Option<String>,
     /// How to allow it; filled in by whoever knows the policy.
     pub remedy: Option<Remedy>,
 }

@@ -1,7 +1,7 @@
 //! Reads a refused call from a thread that is about to die of it, while its memory is still there.
 
 use callgate_abi::{Abi, Site, Syscall};
-use callgate_python::stacks::{Stacks, site};
+use callgate_python::stacks::{StackError, Stacks, site};
 use callgate_tracee::{Stopped, TraceeError};
 
 use crate::kernel;
@@ -67,6 +67,10 @@ fn read(tracee: &Stopped) -> Result<Option<Violation>, TraceeError> {
 /// All that can be told of a call that a stopped thread is in.
 pub(crate) fn about(call: Syscall, args: [u64; 6], tid: i32) -> Violation {
     let pid = process_of(tid).unwrap_or(tid);
+    let (site, no_lines) = match python_site(pid, tid) {
+        Ok(site) => (site, None),
+        Err(why) => (None, Some(why.to_string())),
+    };
     Violation {
         syscall: call.name().into_owned(),
         nr: call.nr(),
@@ -74,7 +78,8 @@ pub(crate) fn about(call: Syscall, args: [u64; 6], tid: i32) -> Violation {
         args,
         pid,
         tid,
-        site: python_site(pid, tid),
+        site,
+        no_lines,
         remedy: None,
     }
 }
@@ -91,8 +96,12 @@ fn field(tid: i32, name: &str) -> Option<String> {
     Some(value.trim().to_owned())
 }
 
-/// The Python line that the thread is at; none if the process runs no Python that can be read.
-fn python_site(pid: i32, tid: i32) -> Option<Site> {
-    let frames = Stacks::open(pid).ok()?.frames(tid).ok()??;
-    site(&frames).cloned()
+/// The Python line that the thread is at; none if no Python led there.
+fn python_site(pid: i32, tid: i32) -> Result<Option<Site>, StackError> {
+    let frames = match Stacks::open(pid).and_then(|mut stacks| stacks.frames(tid)) {
+        Ok(frames) => frames.unwrap_or_default(),
+        Err(StackError::NotPython { .. } | StackError::NotYet { .. }) => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    Ok(site(&frames).cloned())
 }

@@ -195,9 +195,10 @@ fn limit(limit: Option<&LimitHit>) -> String {
 
 /// One line that names the call, the place and the remedy.
 fn line(violation: &Violation) -> String {
-    let place = match &violation.site {
-        Some(site) => format!(" at {site}"),
-        None => " (no line can be told: none of Python led to it)".to_owned(),
+    let place = match (&violation.site, &violation.no_lines) {
+        (Some(site), _) => format!(" at {site}"),
+        (None, Some(why)) => format!(" (no line can be told: {why})"),
+        (None, None) => " (no line can be told: none of Python led to it)".to_owned(),
     };
     let remedy = match &violation.remedy {
         Some(remedy) => format!(

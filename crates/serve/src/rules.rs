@@ -173,6 +173,7 @@ mod tests {
             pid: 1,
             tid: 1,
             site: None,
+            no_lines: None,
             remedy: None,
         };
         let remedy = rules.remedy(&violation).unwrap();

@@ -160,9 +160,10 @@ fn site(violation: &Violation) {
     if !named.is_empty() {
         say!("  that is {}", named.join(", "));
     }
-    match &violation.site {
-        Some(site) => say!("  at {}", escape_line(&site.to_string())),
-        None => say!("  no line can be told: none of Python led to it"),
+    match (&violation.site, &violation.no_lines) {
+        (Some(site), _) => say!("  at {}", escape_line(&site.to_string())),
+        (None, Some(why)) => say!("  no line can be told: {}", escape_line(why)),
+        (None, None) => say!("  no line can be told: none of Python led to it"),
     }
 }
 
