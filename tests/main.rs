@@ -12,6 +12,7 @@
 //! - [`setup`]: each set-up step made to fail: the code never runs;
 //! - [`fit`]: every probe in `probes/`, the round trip on numpy, what is needed (`--minimise`);
 //! - [`workbench`]: verify, disasm, numbers, explain, lint and the rest of the policy workbench;
+//! - [`versions`]: the newer CPythons, in `dig`, `exec` and `serve`, and one whose layout is not known;
 //! - [`support`]: how the tests call the binary, and what they need of the machine.
 
 // Helpers beside the tests state what must hold, too.
@@ -28,4 +29,5 @@ mod root;
 mod serve;
 mod setup;
 mod support;
+mod versions;
 mod workbench;
