@@ -1,7 +1,11 @@
 //! Start-up and body, and the line that made a call first.
 
-use super::{call, trace_of_script};
-use crate::support::scratch;
+use std::process::Command;
+
+use serde_json::json;
+
+use super::{call, dig, trace_of_script};
+use crate::support::{available, expect, json as parsed, repository, said, scratch};
 
 fn phases(call: &serde_json::Value) -> Vec<&str> {
     call["phases"]
@@ -68,6 +72,38 @@ fn a_call_of_an_imported_module_has_the_module_s_line_and_not_the_importer_s() {
         call(&trace, "getppid").unwrap()["site"]["file"],
         script.to_str().unwrap()
     );
+}
+
+#[test]
+fn a_program_that_has_python_in_it_has_lines_too() {
+    let dir = scratch();
+    let script = dir.path().join("p.py");
+    std::fs::write(&script, "import os\n\ndef f():\n    os.getsid(0)\n\nf()\n").unwrap();
+    let program = dir.path().join("embeds");
+    // The system's: its library is where the linker looks.
+    let version = "import sysconfig; print(sysconfig.get_config_var('LDVERSION'))";
+    let version = expect(0, Command::new("/usr/bin/python3").args(["-c", version]));
+    let library = format!("-lpython{}", String::from_utf8(version.stdout).unwrap().trim());
+    let mut cc = Command::new("cc");
+    cc.args(["-Wall", "-o"])
+        .arg(&program)
+        .arg(repository().join("tests/programs/embeds.c"));
+    let linked = cc.arg(library).output().unwrap();
+    let found = linked.status.success().then_some(()).ok_or_else(|| said(&linked));
+    if !available("libpython3-dev", found) {
+        return;
+    }
+    for flags in [&["--"][..], &["--stacks", "--"]] {
+        let mut command = dig(flags);
+        let trace = parsed(&expect(0, command.arg(&program).arg(&script)));
+        let site = &call(&trace, "getsid").unwrap()["sights"][0]["site"];
+        let place = (&site["file"], &site["line"], &site["function"]);
+        assert_eq!(
+            place,
+            (&json!(script.to_str().unwrap()), &json!(4), &json!("f")),
+            "{trace:#}"
+        );
+    }
 }
 
 #[test]

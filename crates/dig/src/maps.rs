@@ -39,6 +39,17 @@ impl Maps {
         known.iter().find(|mapping| holds(mapping))
     }
 
+    /// Whether a libpython was seen in a process: it runs Python, whatever its own name is.
+    pub(crate) fn have_python(&self, pid: i32) -> bool {
+        let is_libpython = |mapping: &Mapping| {
+            let name = mapping.file.rsplit('/').next();
+            name.is_some_and(|name| name.starts_with("libpython3."))
+        };
+        self.0
+            .get(&pid)
+            .is_some_and(|known| known.iter().any(is_libpython))
+    }
+
     /// What is mapped there now is something else, or nothing.
     pub(crate) fn forget(&mut self, pid: i32) {
         self.0.remove(&pid);

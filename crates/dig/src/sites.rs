@@ -75,7 +75,7 @@ impl Sites {
             },
         };
         let startup = script.is_some() && phase == Phase::Startup;
-        if !startup && (script == Some(pid) || is_python(pid)) {
+        if !startup && (script == Some(pid) || is_python(pid) || self.maps.have_python(pid)) {
             if self.stacks {
                 if let Some(frames) = self.interpreters.frames(pid, tid) {
                     self.at_work |= frames.last().is_some_and(|frame| is_program(&frame.file));
