@@ -24,7 +24,8 @@
 //! ```
 //!
 //! Limits: CPython 3.9 to 3.15 is read and tested, but for builds without a global lock (free-threaded); these, other
-//! versions and other implementations can be inspected and started, but have no stacks. Environments are built by `uv` or by `venv` and pip, which are not part of this.
+//! versions and other implementations can be inspected and started, but have no stacks. Environments are built by `uv`
+//! or by `venv` and pip, which are not part of this.
 
 mod child;
 pub mod environment;
