@@ -75,6 +75,7 @@ mod violation;
 mod warm;
 pub mod workers;
 
+pub use callgate_launch::Networks;
 pub use early::Early;
 pub use facilities::{Facility, survey};
 pub use files::{FileError, Files};

@@ -38,6 +38,6 @@ mod sys;
 pub use calls::{Call, Memory};
 pub use launch::{Init, Launch, LaunchError, Started};
 pub use memory_file::memory_file;
-pub use nursery::Nursery;
+pub use nursery::{Networks, Nursery};
 pub use report::{Failure, Reports, Usage};
 pub use step::{IpcKind, Step};

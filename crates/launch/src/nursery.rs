@@ -24,6 +24,18 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How long an answer is waited for until it is looked whether somebody is left who could give it, in milliseconds.
 const LOOK: u8 = 20;
 
+/// The network namespaces of residents that are to have one apart from the caller's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Networks {
+    /// The nursery's, one resident after another. Nothing of one is left in it that the next could meet (a network
+    /// namespace that nobody may administer has sockets, and sockets end with their processes), and to make one takes
+    /// longer than all other namespaces together.
+    #[default]
+    InTurn,
+    /// A new one for each.
+    Each,
+}
+
 /// A small process that makes residents, all by the same [`Init`]. Dropping it ends it and its resident, and so does the
 /// end of the program. It is to be dropped when nobody traces its resident any more; where the caller is a subreaper
 /// (prctl(2)) no zombie is left then.
@@ -47,14 +59,11 @@ pub struct Nursery {
 }
 
 impl Nursery {
-    /// Starts the process. It is in the network namespace that the residents are to have, if they are to have one of
-    /// their own: nothing of a run is left in it that the next could meet (a network namespace that nobody may
-    /// administer has sockets, and sockets end with their processes), and to make one takes longer than all others
-    /// together. All other namespaces each resident has for itself.
+    /// Starts the process. All namespaces each resident has for itself, but for that of the [network](Networks).
     ///
     /// # Errors
     /// [`LaunchError`] if the process can't be made. A failed step of its own is told by [`Nursery::bear`].
-    pub fn start(init: Init) -> Result<Self, LaunchError> {
+    pub fn start(init: Init, networks: Networks) -> Result<Self, LaunchError> {
         let no_socket = |source| LaunchError::Socket { source };
         let (ours, theirs) = socketpair(
             AddressFamily::Unix,
@@ -65,6 +74,10 @@ impl Nursery {
         .map_err(no_socket)?;
         let (ends, life) = pipe2(OFlag::O_CLOEXEC).map_err(no_socket)?;
         let namespaces = init.namespaces;
+        let common = match networks {
+            Networks::InTurn => namespaces & libc::CLONE_NEWNET as u64,
+            Networks::Each => 0,
+        };
         let plan = init.clone();
         let close = [ours.as_raw_fd(), life.as_raw_fd()];
         let number = Arc::new(sys::Number::new().map_err(no_socket)?);
@@ -75,7 +88,7 @@ impl Nursery {
                 socket: theirs.as_raw_fd(),
                 ends: ends.as_raw_fd(),
             };
-            let started = sys::nurse(&mut sys::Nursing::new(&plan, own, close, &shared));
+            let started = sys::nurse(&mut sys::Nursing::new(&plan, common, own, close, &shared));
             drop((theirs, ends));
             let pid = started.as_ref().ok().copied();
             let _ = tell.send(started.map(drop));

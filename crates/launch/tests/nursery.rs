@@ -5,7 +5,7 @@ use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
-use callgate_launch::{Init, Nursery, Step};
+use callgate_launch::{Init, Networks, Nursery, Step};
 use callgate_testing::{available, root};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -47,11 +47,17 @@ fn soon(what: impl Fn() -> bool) {
 }
 
 #[test]
-fn residents_follow_one_another_in_namespaces_of_their_own_but_for_the_network() {
+fn residents_follow_one_another_in_namespaces_of_their_own_but_for_the_network_unless_it_is_asked_for() {
     if !available("root", root()) {
         return;
     }
-    let mut nursery = Nursery::start(init(vec![Step::Hostname(c"resident".into())])).unwrap();
+    for networks in [Networks::InTurn, Networks::Each] {
+        follow_one_another(networks);
+    }
+}
+
+fn follow_one_another(networks: Networks) {
+    let mut nursery = Nursery::start(init(vec![Step::Hostname(c"resident".into())]), networks).unwrap();
     let mut before: Vec<Vec<File>> = Vec::new();
     let kinds = ["pid", "ipc", "uts", "net"];
     let own: Vec<u64> = kinds.map(|kind| number(&namespace(Pid::this(), kind))).into();
@@ -62,7 +68,7 @@ fn residents_follow_one_another_in_namespaces_of_their_own_but_for_the_network()
             assert_ne!(number(&all[at]), own[at], "{kind} is not ours");
             for other in &before {
                 let same = number(&all[at]) == number(&other[at]);
-                assert_eq!(same, *kind == "net", "{kind}");
+                assert_eq!(same, *kind == "net" && networks == Networks::InTurn, "{kind}");
             }
         }
         before.push(all);
@@ -82,7 +88,7 @@ fn a_step_that_fails_is_told_and_the_next_resident_is_tried_anew() {
     let place = tempfile::tempdir().unwrap();
     let inside = place.path().join("inside");
     let path = std::ffi::CString::new(inside.to_str().unwrap()).unwrap();
-    let mut nursery = Nursery::start(init(vec![Step::Chdir(path)])).unwrap();
+    let mut nursery = Nursery::start(init(vec![Step::Chdir(path)]), Networks::InTurn).unwrap();
     let failure = nursery.bear().unwrap().unwrap_err();
     assert_eq!((failure.step, failure.errno), ("chdir", libc::ENOENT));
     assert_eq!(failure.subject.as_deref(), inside.to_str());
@@ -103,7 +109,7 @@ fn a_resident_ends_with_its_nursery_that_is_given_up() {
     if !available("root", root()) {
         return;
     }
-    let mut nursery = Nursery::start(init(Vec::new())).unwrap();
+    let mut nursery = Nursery::start(init(Vec::new()), Networks::InTurn).unwrap();
     let resident = nursery.bear().unwrap().unwrap();
     drop(nursery);
     soon(|| has_ended(resident));
@@ -114,7 +120,7 @@ fn a_nursery_that_is_killed_says_so_and_leaves_its_resident_until_it_is_given_up
     if !available("root", root()) {
         return;
     }
-    let mut nursery = Nursery::start(init(Vec::new())).unwrap();
+    let mut nursery = Nursery::start(init(Vec::new()), Networks::InTurn).unwrap();
     let resident = nursery.bear().unwrap().unwrap();
     let killed = parent(resident);
     kill(killed, Signal::SIGKILL).unwrap();
@@ -135,7 +141,7 @@ fn a_subreaper_is_left_no_zombie_by_nurseries_that_end() {
     }
     nix::sys::prctl::set_child_subreaper(true).unwrap();
     for killed in [false, true] {
-        let mut nursery = Nursery::start(init(Vec::new())).unwrap();
+        let mut nursery = Nursery::start(init(Vec::new()), Networks::InTurn).unwrap();
         let resident = nursery.bear().unwrap().unwrap();
         if killed {
             kill(resident, Signal::SIGKILL).unwrap();
@@ -153,7 +159,7 @@ fn a_nursery_that_is_killed_while_it_makes_a_resident_leaves_none() {
     }
     nix::sys::prctl::set_child_subreaper(true).unwrap();
     for microseconds in (0..1000).step_by(20) {
-        let mut nursery = Nursery::start(init(Vec::new())).unwrap();
+        let mut nursery = Nursery::start(init(Vec::new()), Networks::InTurn).unwrap();
         let resident = nursery.bear().unwrap().unwrap();
         let parent = parent(resident);
         kill(resident, Signal::SIGKILL).unwrap();
@@ -187,7 +193,7 @@ fn a_resident_that_is_killed_while_it_is_made_is_told() {
         steps: vec![Step::Halt],
         ..Init::default()
     };
-    let mut nursery = Nursery::start(init).unwrap();
+    let mut nursery = Nursery::start(init, Networks::InTurn).unwrap();
     for _ in 0..2 {
         let stopped = std::thread::scope(|scope| {
             let born = scope.spawn(|| nursery.bear());
@@ -229,7 +235,7 @@ fn a_nursery_can_be_made_beside_threads_that_wait_for_their_own_children_only() 
         return;
     }
     // A tracer waits until it has no child left: it would wait for a nursery for ever.
-    let _nursery = Nursery::start(init(Vec::new())).unwrap();
+    let _nursery = Nursery::start(init(Vec::new()), Networks::InTurn).unwrap();
     let flags = nix::sys::wait::WaitPidFlag::__WALL | nix::sys::wait::WaitPidFlag::__WNOTHREAD;
     assert_eq!(
         nix::sys::wait::waitpid(None, Some(flags)),

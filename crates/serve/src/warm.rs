@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread;
 
-use callgate_exec::{Network, Root, SetUpFailure, Spec, Template};
+use callgate_exec::{Network, Networks, Root, SetUpFailure, Spec, Template};
 use callgate_python::interpreter::Interpreter;
 
 use crate::engine::{Networked, Sandbox};
@@ -16,6 +16,8 @@ pub struct Warmth {
     pub preimport: Vec<String>,
     /// After how many runs a template is replaced by a fresh one.
     pub renew_after: u64,
+    /// Whose the network namespaces of runs have been that don't have the host's.
+    pub networks: Networks,
 }
 
 /// What an exception that nobody caught is shown with: imported when it is needed otherwise, under the policy.
@@ -51,6 +53,7 @@ impl Warm {
             spec.limits = sandbox.limits;
             spec.beds = beds;
             spec.renew_after = warmth.renew_after;
+            spec.networks = warmth.networks;
             spec.beginning = Some(script::beginning());
             spec.preimport.clone_from(&warmth.preimport);
             for module in OURS {

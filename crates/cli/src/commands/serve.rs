@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use callgate_cache::Cache;
-use callgate_exec::{Limits, Node};
+use callgate_exec::{Limits, Networks, Node};
 use callgate_python::interpreter::Interpreter;
 use callgate_rootfs::{Identity, Plan, PlanError};
 use callgate_serve::config::{Allowed, Config, Read, WELL_KNOWN_KEY};
@@ -140,6 +140,10 @@ fn settings(args: &ServeArgs, config: &Config) -> Result<Settings, Failure> {
         warmth: (!args.fresh).then(|| Warmth {
             preimport: args.preimport.clone(),
             renew_after: args.renew_after,
+            networks: match args.own_network {
+                true => Networks::Each,
+                false => Networks::InTurn,
+            },
         }),
     };
     Ok(Settings {

@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use callgate_launch::{Init, Nursery, Step};
+use callgate_launch::{Init, Networks, Nursery, Step};
 
 use super::bed::{ready, standing};
 use super::generation::Generation;
@@ -34,8 +34,9 @@ pub(super) struct Nest {
     standing: Option<Standing>,
     /// The kernel's last one.
     pub(super) last_capability: u64,
-    /// What its inits do.
+    /// What its inits do, and where.
     init: Init,
+    networks: Networks,
     /// Made when it is needed: it can end.
     nursery: Option<Nursery>,
     /// That of the last run, if the next can have it.
@@ -45,7 +46,12 @@ pub(super) struct Nest {
 
 impl Nest {
     /// For the beds with this root, of this template.
-    pub(super) fn new(run: &Run, root: &Prepared, generation: &Generation) -> Result<Self, SetUpFailure> {
+    pub(super) fn new(
+        run: &Run,
+        root: &Prepared,
+        generation: &Generation,
+        networks: Networks,
+    ) -> Result<Self, SetUpFailure> {
         let standing = standing(root, generation);
         let mut init = ready(run, root, standing, None, None).init;
         // It is not in the run's cgroup. Who comes to it is, and has that for the root of its view.
@@ -59,6 +65,7 @@ impl Nest {
             standing,
             last_capability: last_capability().map_err(system("cap_last_cap"))?,
             init,
+            networks,
             nursery: None,
             cgroup: None,
             plan: None,
@@ -107,7 +114,10 @@ impl Nest {
     pub(super) fn nursery(&mut self) -> Result<&mut Nursery, SetUpFailure> {
         match &mut self.nursery {
             Some(nursery) => Ok(nursery),
-            none => Ok(none.insert(Nursery::start(self.init.clone()).map_err(launch_failed)?)),
+            none => {
+                let made = Nursery::start(self.init.clone(), self.networks);
+                Ok(none.insert(made.map_err(launch_failed)?))
+            }
         }
     }
 }

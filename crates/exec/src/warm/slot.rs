@@ -89,7 +89,7 @@ impl Own {
             _ => Arc::new(of.another()?),
         };
         let run = shared.spec.run(None);
-        let nest = Nest::new(&run, &root, &generation)?;
+        let nest = Nest::new(&run, &root, &generation, shared.spec.networks)?;
         Ok(Self {
             generation,
             root,

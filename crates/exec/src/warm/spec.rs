@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use callgate_abi::Filter;
+use callgate_launch::Networks;
 use callgate_python::template::Beginning;
 
 use crate::limits::Limits;
@@ -24,6 +25,8 @@ pub struct Spec {
     pub tier: TierChoice,
     /// Which network each run has; the template has none.
     pub network: Network,
+    /// Whose the network namespaces of runs at tier full have been that don't have the host's.
+    pub networks: Networks,
     /// What each run may use.
     pub limits: Limits,
     /// Variables besides the few that every run has.
@@ -52,6 +55,7 @@ impl Spec {
             filter,
             tier: TierChoice::Auto,
             network: Network::None,
+            networks: Networks::default(),
             limits: Limits::default(),
             env: Vec::new(),
             preimport: Vec::new(),

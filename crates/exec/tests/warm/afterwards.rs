@@ -1,6 +1,8 @@
 //! What one run leaves is not met by the next of the same bed, which has the network namespace that the other had.
 
-use callgate_exec::Template;
+use std::collections::BTreeSet;
+
+use callgate_exec::{Networks, Template};
 use callgate_testing::{available, root};
 
 use crate::support::{printed, spec};
@@ -87,5 +89,26 @@ except OSError as error:
         let lines: Vec<&str> = said.lines().collect();
         assert_eq!(lines[..3], ["['lo']", "0", "EPERM"], "{said}");
         assert!(["OSError", "PermissionError"].contains(&lines[3]), "{said}");
+    }
+}
+
+#[test]
+fn a_run_has_a_network_namespace_of_its_own_if_it_is_asked_for() {
+    if !available("root", root()) {
+        return;
+    }
+    // SO_NETNS_COOKIE: no two namespaces have ever had the same (socket(7), Linux 5.14).
+    let code =
+        "import socket; print(socket.socket(socket.AF_UNIX).getsockopt(socket.SOL_SOCKET, 71, 8).hex())";
+    for (networks, expected) in [(Networks::InTurn, 1), (Networks::Each, 4)] {
+        let mut spec = spec(&[]);
+        (spec.beds, spec.networks) = (1, networks);
+        let template = Template::start(spec).unwrap();
+        let cookies: BTreeSet<String> = (0..4).map(|_| printed(&template, code)).collect();
+        assert_eq!(cookies.len(), expected, "{networks:?}: {cookies:?}");
+        assert!(
+            cookies.iter().all(|cookie| cookie.trim().len() == 16),
+            "{cookies:?}"
+        );
     }
 }

@@ -72,6 +72,8 @@ pub(crate) struct Own {
 /// Everything that the nursery needs, made before the clone.
 pub(crate) struct Nursing<'a> {
     init: &'a Init,
+    /// Those of its namespaces that the nursery is in itself.
+    common: u64,
     /// The descriptors that are kept, besides its own.
     keep: Vec<RawFd>,
     own: Own,
@@ -83,10 +85,11 @@ pub(crate) struct Nursing<'a> {
 }
 
 impl<'a> Nursing<'a> {
-    pub(crate) fn new(init: &'a Init, own: Own, close: [RawFd; 2], number: &'a Number) -> Self {
+    pub(crate) fn new(init: &'a Init, common: u64, own: Own, close: [RawFd; 2], number: &'a Number) -> Self {
         let named = init.steps.iter().flat_map(Step::descriptors);
         Self {
             init,
+            common,
             keep: [0, 1, 2].into_iter().chain(named).collect(),
             own,
             close,
@@ -127,13 +130,13 @@ fn serve(nursing: &mut Nursing<'_>) -> ! {
         }
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0)
     };
-    let network = nursing.init.namespaces & libc::CLONE_NEWNET as u64;
+    let common = nursing.common;
     let mut trouble = (dies != 0).then(|| Record::failed(Record::FORK, 0, errno()));
     if let Err(errno) = close_except(&nursing.keep, &[socket, ends]) {
         trouble.get_or_insert(Record::failed(Record::CLOSE, 0, errno));
     }
     // SAFETY: plain numbers.
-    if network != 0 && unsafe { libc::unshare(network as c_int) } != 0 {
+    if common != 0 && unsafe { libc::unshare(common as c_int) } != 0 {
         trouble.get_or_insert(Record::failed(Record::UNSHARE, 0, errno()));
     }
     let mut birth = Birth {
@@ -165,7 +168,7 @@ fn serve(nursing: &mut Nursing<'_>) -> ! {
             report(socket, trouble);
             exit();
         }
-        let namespaces = birth.init.namespaces & !network;
+        let namespaces = birth.init.namespaces & !common;
         if let Err(errno) = clone_resident(&mut birth, &mut nursing.stack, namespaces) {
             report(socket, Record::failed(Record::FORK, 0, errno));
         }
