@@ -47,9 +47,11 @@ pub const USUAL: u8 = 2;
 /// How long a program may be that follows its flags, in bytes: as much as a fork makes room for.
 pub const INLINE_MOST: usize = 16 << 10;
 
-/// Variables that keep libraries from starting threads when they are imported: a fork would lack them.
+/// Variables that keep libraries from starting threads when they are imported: a fork would lack them. And one that has
+/// the loader look up at once what a library calls (ld.so(8)): else each fork would do so for what it is first to call.
 /// Set while the template imports, and not seen by the programs.
-pub const VARIABLES: [(&str, &str); 6] = [
+pub const VARIABLES: [(&str, &str); 7] = [
+    ("LD_BIND_NOW", "1"),
     ("OMP_NUM_THREADS", "1"),
     ("OPENBLAS_NUM_THREADS", "1"),
     ("MKL_NUM_THREADS", "1"),
