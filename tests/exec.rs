@@ -14,6 +14,7 @@
 //! - [`lock`]: from when the policy is in force;
 //! - [`lifetime`]: time limits, killed supervisors, what is left behind;
 //! - [`limits`]: what a run may use, how it is told that it used it up, and what it is without a cgroup;
+//! - [`cgroups`]: whose cgroup a run has, and how it comes into it;
 //! - [`inherited`]: limits that callgate was started with;
 //! - [`abuse`]: hostile programs, each with its safe outcome, at every tier ([`places`]);
 //! - [`leaks`]: many runs in a row and side by side leave nothing, and what a killed one left is swept;
@@ -25,6 +26,7 @@
 //! - [`tiers`]: the isolation layers, by privilege; [`landlock`]: the tier without namespaces.
 
 mod abuse;
+mod cgroups;
 mod contents;
 mod explain;
 mod handed_down;

@@ -1,8 +1,8 @@
 //! The cgroup layer: limits over all processes of a run together, and what they used (cgroups(7)).
 //!
 //! The run's first process is made in the cgroup (version 2, `CLONE_INTO_CGROUP`) or joins it as its
-//! first step (version 1), so that nothing of the run is ever outside. The cgroup lies beside or below
-//! our own, so that the limits that hold for us hold for the run too.
+//! first step (version 1, and where clone3 is refused), so that nothing of the run is ever outside. The
+//! cgroup lies beside or below our own, so that the limits that hold for us hold for the run too.
 //!
 //! Plain file operations, and not a crate: cgroups-rs 0.5 brings D-Bus (zbus, 180 packages in all) and a
 //! second nix, writes pids where only `0` and `CLONE_INTO_CGROUP` are quick, and knows neither
@@ -18,7 +18,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::sync::Arc;
 
-use callgate_launch::Step;
+use callgate_launch::{Step, clones_into_cgroups};
 
 use self::directory::{Directory, sweep};
 pub(crate) use self::readings::{CpuClock, Readings};
@@ -45,7 +45,8 @@ const RESIDUE: u64 = 1 << 20;
 /// A run's cgroup. It is removed, with whatever is in it, when this value goes.
 pub(crate) struct Cgroup {
     kind: Kind,
-    /// The files by which a process joins: `tasks` (version 1), `cgroup.procs` where that is asked for.
+    /// The files by which a process joins: `tasks` (version 1), `cgroup.procs` where that is asked for or no process can
+    /// be made in it.
     tasks: Vec<OwnedFd>,
     /// How many of our own processes are in it.
     ours: u64,
@@ -123,12 +124,8 @@ impl Site {
             ours,
         };
         cgroup.limit(limits)?;
-        if let Kind::V1 { .. } = cgroup.kind {
-            cgroup.tasks = cgroup
-                .directories()
-                .into_iter()
-                .map(|directory| directory.open_to_write("tasks"))
-                .collect::<Result<_, _>>()?;
+        if !(cgroup.is_v2() && clones_into_cgroups()) {
+            cgroup.open_doors()?;
         }
         Ok(cgroup)
     }
@@ -174,8 +171,8 @@ impl Cgroup {
     /// By what a process joins that is no child of the run's first: files to which it writes `0`, with the
     /// directories that they are in.
     pub(crate) fn doors(&mut self) -> Result<Vec<(BorrowedFd<'_>, CString)>, Absent> {
-        if let (Kind::V2(at), true) = (&self.kind, self.tasks.is_empty()) {
-            self.tasks = vec![at.open_to_write("cgroup.procs")?];
+        if self.tasks.is_empty() {
+            self.open_doors()?;
         }
         let doors = self.tasks.iter().zip(self.directories());
         Ok(doors
@@ -183,11 +180,24 @@ impl Cgroup {
             .collect())
     }
 
-    /// Where the run's first process has to be made, if not by steps.
+    fn open_doors(&mut self) -> Result<(), Absent> {
+        let file = if self.is_v2() { "cgroup.procs" } else { "tasks" };
+        let directories = self.directories().into_iter();
+        self.tasks = directories
+            .map(|directory| directory.open_to_write(file))
+            .collect::<Result<_, _>>()?;
+        Ok(())
+    }
+
+    fn is_v2(&self) -> bool {
+        matches!(self.kind, Kind::V2(_))
+    }
+
+    /// Where the run's first process has to be made, if it does not join by a step.
     pub(crate) fn descriptor(&self) -> Option<RawFd> {
         match &self.kind {
-            Kind::V1 { .. } => None,
-            Kind::V2(at) => Some(at.as_raw_fd()),
+            Kind::V2(at) if self.tasks.is_empty() => Some(at.as_raw_fd()),
+            Kind::V1 { .. } | Kind::V2(_) => None,
         }
     }
 

@@ -18,7 +18,8 @@ use crate::{Step, sys};
 pub struct Init {
     /// `CLONE_NEW*` flags of the namespaces that it is made in.
     pub namespaces: u64,
-    /// The directory of the cgroup (version 2) that it is made in (`CLONE_INTO_CGROUP`, Linux 5.7).
+    /// The directory of the cgroup (version 2) that it is made in (`CLONE_INTO_CGROUP`), where that
+    /// [can be had](clones_into_cgroups).
     pub cgroup: Option<RawFd>,
     /// What it does before it forks the child.
     pub steps: Vec<Step>,
@@ -26,6 +27,12 @@ pub struct Init {
     /// use it. With `None`, everything in the init's own pid namespace is killed; without such a
     /// namespace, nothing. 0 kills nothing.
     pub sweep: Option<u32>,
+}
+
+/// Whether an init can be made in a cgroup: not before Linux 5.7, and not under a filter that refuses clone3, as some
+/// container engines have one. [`Step::JoinCgroup`] is the way then.
+pub fn clones_into_cgroups() -> bool {
+    sys::clones_into()
 }
 
 /// A command that is ready to be started.

@@ -36,7 +36,7 @@ mod step;
 mod sys;
 
 pub use calls::{Call, Memory};
-pub use launch::{Init, Launch, LaunchError, Started};
+pub use launch::{Init, Launch, LaunchError, Started, clones_into_cgroups};
 pub use memory_file::memory_file;
 pub use nursery::{Networks, Nursery};
 pub use report::{Failure, Reports, Usage};

@@ -98,10 +98,11 @@ pub enum Step {
     /// `close_range(2)` over everything but these. The pipe to the
     /// supervisor stays open until the exec closes it.
     CloseExcept(Vec<RawFd>),
-    /// Writes `0` to a cgroup's `tasks` file (cgroups(7), version 1): the calling thread joins it. Of all
-    /// ways into a cgroup this one alone takes no lock that waits for other CPUs.
+    /// Writes `0` to a cgroup's `tasks` file (cgroups(7), version 1) or `cgroup.procs` (version 2): the calling thread
+    /// joins it, its whole process by the latter. Of all ways into a cgroup the former alone takes no lock that waits for
+    /// other CPUs.
     JoinCgroup {
-        /// The `tasks` file, open for writing.
+        /// That file, open for writing.
         tasks: RawFd,
         /// The cgroup's directory, for error messages.
         path: CString,

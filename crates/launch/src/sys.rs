@@ -57,10 +57,11 @@ pub(crate) fn start(image: &Image<'_>) -> nix::Result<i32> {
     }
 }
 
+/// `CLONE_INTO_CGROUP` (linux/sched.h), which does not fit libc's type.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
 /// As a fork with these namespaces, whose child is in this cgroup from its first instruction on.
 fn clone_into(namespaces: u64, cgroup: RawFd) -> c_long {
-    /// `CLONE_INTO_CGROUP` (linux/sched.h), which does not fit libc's type.
-    const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
     // SAFETY: an all-zero clone_args is a valid one: no stack, no CLONE_VM, no pointers to write to.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
     args.flags = namespaces | CLONE_INTO_CGROUP;
@@ -68,6 +69,18 @@ fn clone_into(namespaces: u64, cgroup: RawFd) -> c_long {
     args.cgroup = cgroup as u64;
     // SAFETY: as in `start`; the kernel reads a live local of the size that is given.
     unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>()) }
+}
+
+/// Whether [`clone_into`] can be had. Asked with a cgroup that can't be, so that nothing is made, whoever answers.
+pub(crate) fn clones_into() -> bool {
+    // SAFETY: an all-zero clone_args is a valid one, and the kernel reads a live local of the size that is given.
+    let answer = unsafe {
+        let mut args: libc::clone_args = std::mem::zeroed();
+        args.flags = CLONE_INTO_CGROUP;
+        args.cgroup = u64::MAX;
+        libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>())
+    };
+    answer == -1 && errno() == libc::EINVAL
 }
 
 /// The first process: waits for the word, then is the init or the child.
