@@ -31,9 +31,6 @@ pub(crate) fn advice(step: &str, errno: Errno) -> Option<String> {
              (kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0); in Docker, \
              add --cap-add SYS_ADMIN, or use --tier container"
         }
-        "clone" if errno == Errno::ENOSYS => {
-            "an outer sandbox refuses clone3, by which a run is made in its cgroup (version 2): allow it there"
-        }
         "mount_setattr" if errno == Errno::ENOSYS => {
             "mount_setattr needs Linux 5.12; use --tier container on older kernels"
         }
