@@ -61,10 +61,15 @@ pub(crate) fn prepare(request: &Request) -> Result<(Launch, Prepared), DigError>
             code,
             name,
             args,
+            prelude: compiled,
         } => {
-            let fd = memory_file(code).map_err(DigError::Code)?;
+            let fd = match compiled {
+                Some(compiled) => memory_file(&compiled.and(code)),
+                None => memory_file(code),
+            };
+            let fd = fd.map_err(DigError::Code)?;
             let number = fd.as_raw_fd();
-            let argv = prelude::command(&interpreter.executable, None, number, name, args);
+            let argv = prelude::command(&interpreter.executable, compiled.as_ref(), number, name, args);
             let launch = Launch::new(&interpreter.executable, &argv, env)?
                 .steps(to_stderr)
                 .step(Step::Dup {

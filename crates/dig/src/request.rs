@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use callgate_python::interpreter::Interpreter;
+use callgate_python::prelude::Bytecode;
 
 /// The probe.
 #[derive(Clone, Debug)]
@@ -19,6 +20,8 @@ pub enum Target {
         name: String,
         /// What comes after the name in `sys.argv`.
         args: Vec<OsString>,
+        /// The prelude, if this interpreter has compiled it already.
+        prelude: Option<Bytecode>,
     },
     /// Any command.
     Command {

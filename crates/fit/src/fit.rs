@@ -10,6 +10,7 @@ use callgate_dig::{DigError, Request, Target};
 use callgate_exec::{Input, Io, Outcome, Program, Root, Run, Status, TierChoice, Violation};
 use callgate_policy::{AmendError, CompileError, Derived, Policy};
 use callgate_python::interpreter::Interpreter;
+use callgate_python::prelude::Bytecode;
 use callgate_trace::Trace;
 use callgate_tracee::Stopper;
 
@@ -172,6 +173,7 @@ impl Fit {
             code: self.code.clone(),
             name: self.name.clone(),
             args: self.args.clone(),
+            prelude: Bytecode::recall(&self.interpreter, &self.cache),
         };
         let request = Request {
             // The environment of a run, so that the probe does here what it will do there.

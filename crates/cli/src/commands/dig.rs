@@ -8,6 +8,7 @@ mod sights;
 use std::path::Path;
 
 use callgate_dig::{Attach, DigError, Request, Target, Word, attach, record};
+use callgate_python::prelude::Bytecode;
 use callgate_trace::{EndingKind, Merged, Trace};
 
 use crate::args::{DigArgs, DigCommand, RecordArgs, TraceOutput};
@@ -105,12 +106,14 @@ fn written(args: &RecordArgs, merged: &Merged) -> Result<u8, Failure> {
 fn target(args: &RecordArgs) -> Result<Target, Failure> {
     if let Some(path) = &args.probe {
         let script = input::script(path, &args.python)?;
+        let prelude = Bytecode::recall(&script.interpreter, &script.cache);
         kept::complain(&script.cache);
         return Ok(Target::Script {
             interpreter: Box::new(script.interpreter),
             code: script.code,
             name: script.name,
             args: args.rest.clone(),
+            prelude,
         });
     }
     let name = args
