@@ -38,12 +38,14 @@ fn plain(command: &mut Command) -> &mut Command {
         .env("LANG", "C.UTF-8")
 }
 
-/// Runs a command under `strace -f`.
+/// Runs a command under `strace -f`, with the signals as dig's probes have them: none is ignored, as in a background job
+/// SIGINT is, of which Python would make other calls.
 fn strace(argv: &[&OsStr]) -> Log {
     let dir = scratch();
     let log = dir.path().join("log");
-    let mut command = Command::new("strace");
-    expect(0, plain(command.args(["-f", "-o"]).arg(&log).args(argv)));
+    let mut command = Command::new("env");
+    command.args(["--default-signal", "strace", "-f", "-o"]);
+    expect(0, plain(command.arg(&log).args(argv)));
     Log::parse(&String::from_utf8_lossy(&std::fs::read(&log).unwrap()))
 }
 
