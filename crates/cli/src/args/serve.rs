@@ -77,8 +77,8 @@ pub(crate) struct ServeArgs {
     /// After how many runs that interpreter is replaced by a fresh one
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) renew_after: u64,
-    /// Give each run a network namespace that nobody had before. By default those of tier full have that of runs before
-    /// them, one at a time, in which nothing can be left: making one takes longer than all else around a short run
+    /// Give each run a network namespace that nobody had before; warm runs need tier full for that. By default they have
+    /// that of runs before them, one at a time, in which nothing can be left: making one is a seventh of a short run
     #[arg(long)]
     pub(crate) own_network: bool,
     /// Give each run a new interpreter: no fork of one shares its memory layout and hash seed with others

@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use callgate_launch::Networks;
 use callgate_tracee::Stopper;
 use nix::sys::prctl;
 
@@ -110,6 +111,15 @@ impl Template {
                     root.tier
                 ),
                 Some("run without a template: each run starts an interpreter of its own then"),
+            ));
+        }
+        if spec.networks == Networks::Each && root.tier != Tier::Full {
+            return Err(failure(
+                format!(
+                    "a network namespace for each run needs tier full, and here is tier {}",
+                    root.tier
+                ),
+                Some("leave it out: at tier container runs have no network namespace"),
             ));
         }
         prctl::set_child_subreaper(true)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use callgate_exec::{Networks, Template};
+use callgate_exec::{Networks, Template, Tier, TierChoice};
 use callgate_testing::{available, root};
 
 use crate::support::{printed, spec};
@@ -111,4 +111,15 @@ fn a_run_has_a_network_namespace_of_its_own_if_it_is_asked_for() {
             "{cookies:?}"
         );
     }
+}
+
+#[test]
+fn a_network_namespace_for_each_run_is_refused_where_there_is_none() {
+    if !available("root", root()) {
+        return;
+    }
+    let mut spec = spec(&[]);
+    (spec.tier, spec.networks) = (TierChoice::Exactly(Tier::Container), Networks::Each);
+    let refused = Template::start(spec).unwrap_err();
+    assert!(refused.error.contains("needs tier full"), "{}", refused.error);
 }
