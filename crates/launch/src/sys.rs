@@ -7,6 +7,7 @@ mod nursery;
 mod steps;
 
 use std::ffi::{CString, c_char, c_long};
+use std::mem::MaybeUninit;
 use std::os::fd::RawFd;
 use std::ptr;
 
@@ -131,15 +132,31 @@ fn init_process(image: &Image<'_>, init: &Init) -> ! {
         exit();
     }
     run_all(image.report, &init.steps, Record::INIT_STEP);
-    // SAFETY: as in `start`.
-    let pid = unsafe { libc::syscall(libc::SYS_clone, c_long::from(libc::SIGCHLD), 0, 0, 0, 0) } as i32;
-    match pid {
+    match born_within(image) {
         -1 => {
             report(image.report, Record::failed(Record::FORK, 0, errno()));
             exit()
         }
-        0 => child(image),
         pid => reap(image.report, pid, init.sweep),
+    }
+}
+
+/// Makes the child, which has our memory until it executes the command (as after vfork(2), we don't go on before): to copy
+/// it would take longer than all steps of a child together.
+fn born_within(image: &Image<'_>) -> i32 {
+    extern "C" fn begin(image: *mut libc::c_void) -> i32 {
+        // SAFETY: it is the address of the image below, whose owner does not go on before we are done with it.
+        child(unsafe { &*image.cast::<Image<'_>>() })
+    }
+    /// Several times what the steps take, of which one copies a whole filter (32 KiB). What is not used is not there; of
+    /// 16 bytes, to which stacks are aligned.
+    type Stack = [u128; (256 << 10) / 16];
+    let mut stack = MaybeUninit::<Stack>::uninit();
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+    // SAFETY: stacks grow downwards, and this one ends where the local does; we stand still until nobody uses it any more.
+    unsafe {
+        let top = stack.as_mut_ptr().add(1);
+        libc::clone(begin, top.cast(), flags, ptr::from_ref(image).cast_mut().cast())
     }
 }
 

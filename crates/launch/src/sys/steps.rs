@@ -1,6 +1,7 @@
 //! What each step does: one raw system call, or two.
 
 use std::ffi::{CString, c_char, c_int, c_long};
+use std::mem::MaybeUninit;
 use std::os::fd::RawFd;
 use std::ptr;
 
@@ -249,26 +250,22 @@ pub(super) fn run(step: &Step, pipe: RawFd) -> Result<(), i32> {
             }
             Step::Seccomp(filter) => {
                 // An Instruction has the layout of a sock_filter but not its promise: copied on the stack.
-                let mut program = [libc::sock_filter {
-                    code: 0,
-                    jt: 0,
-                    jf: 0,
-                    k: 0,
-                }; callgate_abi::BPF_MAXINSNS];
+                let mut program =
+                    [const { MaybeUninit::<libc::sock_filter>::uninit() }; callgate_abi::BPF_MAXINSNS];
                 let Some(room) = program.get_mut(..filter.0.len()) else {
                     return Err(libc::E2BIG);
                 };
                 for (to, from) in room.iter_mut().zip(&filter.0) {
-                    *to = libc::sock_filter {
+                    to.write(libc::sock_filter {
                         code: from.code,
                         jt: from.jt,
                         jf: from.jf,
                         k: from.k,
-                    };
+                    });
                 }
                 let program = libc::sock_fprog {
                     len: filter.0.len() as libc::c_ushort,
-                    filter: program.as_mut_ptr(),
+                    filter: program.as_mut_ptr().cast(),
                 };
                 checked(libc::syscall(
                     libc::SYS_seccomp,
