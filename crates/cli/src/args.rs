@@ -42,7 +42,10 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+// Deferred, here and below: no run pays for the words of other commands. So what is flattened into a command must
+// have no doc comment, which would stand in the place of the command's own.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum Command {
     /// Trace a Python probe, make a policy of it, and run it under that policy: the whole job
     Fit(FitArgs),
@@ -63,6 +66,7 @@ pub(crate) enum Command {
 }
 
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum RootCommand {
     /// Build a root as a directory, for `exec --root` and for images
     Build(RootBuildArgs),
@@ -72,7 +76,7 @@ pub(crate) enum RootCommand {
     Prune(RootPruneArgs),
 }
 
-/// Which interpreter runs a Python script.
+// Which interpreter runs a Python script.
 #[derive(Debug, Args)]
 pub(crate) struct PythonArgs {
     /// Use this interpreter as it is. By default the script's PEP 723 dependencies are installed into
@@ -83,7 +87,7 @@ pub(crate) struct PythonArgs {
     pub(crate) cache: CacheArgs,
 }
 
-/// Whether what earlier runs found out is used.
+// Whether what earlier runs found out is used.
 #[derive(Debug, Args)]
 pub(crate) struct CacheArgs {
     /// Ask the interpreter and plan the root afresh, and keep nothing of it. By default what an earlier run
@@ -274,6 +278,25 @@ mod tests {
     #[test]
     fn the_arguments_are_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_command_says_of_itself_what_the_list_says_of_it() {
+        fn compare(listed: &clap::Command, built: &clap::Command) -> usize {
+            let mut compared = 0;
+            for one in listed.get_subcommands() {
+                let name = one.get_name();
+                let other = built.find_subcommand(name).unwrap();
+                assert!(one.get_about().is_some(), "{name}");
+                assert_eq!(one.get_about(), other.get_about(), "{name}");
+                compared += 1 + compare(one, other);
+            }
+            compared
+        }
+        let listed = Cli::command();
+        let mut built = listed.clone();
+        built.build();
+        assert!(compare(&listed, &built) > 15);
     }
 
     #[test]

@@ -31,6 +31,7 @@ pub(crate) struct DigArgs {
 }
 
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum DigCommand {
     /// Print a trace again
     Show(ShowTraceArgs),
@@ -80,7 +81,7 @@ pub(crate) struct RecordArgs {
     pub(crate) stacks: bool,
 }
 
-/// Where a trace goes.
+// Where a trace goes.
 #[derive(Debug, Args)]
 pub(crate) struct TraceOutput {
     /// Write the trace (callgate.trace/1) to this file, or - for standard output

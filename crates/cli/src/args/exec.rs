@@ -111,7 +111,7 @@ pub(crate) struct ExecArgs {
     pub(crate) limits: LimitArgs,
 }
 
-/// What the run may use.
+// What the run may use.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Limits")]
 pub(crate) struct LimitArgs {

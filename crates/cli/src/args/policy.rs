@@ -15,6 +15,7 @@ pub(crate) use making::{
 };
 
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum PolicyCommand {
     /// Compare what a trace needs with what a policy allows
     Diff(DiffArgs),
