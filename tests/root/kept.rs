@@ -92,16 +92,22 @@ pub fn content(path: &Path) -> Value {
     content
 }
 
-/// Writes a kept file as callgate does, with the hash that belongs to it.
+/// Writes a kept file as callgate does, with the hashes that belong to it.
 pub fn forge(path: &Path, content: &Value) {
     let mut content = content.clone();
     let rests_on = content.as_object_mut().unwrap().remove("rests_on").unwrap();
-    let body = format!("{content}\n{rests_on}");
-    let hash: String = Sha256::digest(&body)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    std::fs::write(path, format!("callgate.found/2 {hash}\n{body}")).unwrap();
+    let (finding, rests_on) = (format!("{content}\n"), rests_on.to_string());
+    let hash = |text: &str| -> String {
+        let bytes = Sha256::digest(text);
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    };
+    let head = format!(
+        "callgate.found/3 {} {} {}\n",
+        finding.len(),
+        hash(&finding),
+        hash(&rests_on)
+    );
+    std::fs::write(path, head + &finding + &rests_on).unwrap();
 }
 
 /// Which file it is and when it was written.

@@ -2,7 +2,8 @@
 
 use std::sync::Mutex;
 
-use crate::cache::Lines;
+use crate::cache::holds;
+use crate::file::{Kept, Unusable};
 
 /// What is to be looked at, and what was seen.
 #[derive(Debug, Default)]
@@ -10,20 +11,20 @@ pub(crate) struct Ahead(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    left: Vec<Lines>,
+    left: Vec<Kept>,
     /// Something did not hold.
     fell: bool,
 }
 
 impl Ahead {
-    /// Leaves these to be looked at. False if they are not: they have to be looked at now.
-    pub(crate) fn leave(&self, lines: Lines) -> bool {
+    /// Leaves this to be looked at, if that can be done; else looks now. Whether it may be used.
+    pub(crate) fn leave(&self, file: Kept) -> Result<bool, Unusable> {
         match self.0.lock() {
             Ok(mut state) => {
-                state.left.push(lines);
-                true
+                state.left.push(file);
+                Ok(true)
             }
-            Err(_) => lines.hold(),
+            Err(_) => holds(&file),
         }
     }
 
@@ -33,7 +34,7 @@ impl Ahead {
             return false;
         };
         let left = std::mem::take(&mut state.left);
-        state.fell |= !left.iter().all(Lines::hold);
+        state.fell |= !left.iter().all(|file| holds(file).unwrap_or(false));
         !state.fell
     }
 }

@@ -1,5 +1,6 @@
 //! Recalls a finding, or finds it out and keeps it.
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -11,9 +12,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::ahead::Ahead;
-use crate::file::{self, hex};
+use crate::file::{self, Unusable, hex};
 use crate::seen::watched;
-use crate::state::Witnesses;
+use crate::state::{Witnesses, hold};
 use crate::trust;
 
 /// Findings of earlier runs, in a directory of ours.
@@ -33,33 +34,7 @@ struct Place {
     finder: String,
 }
 
-/// The two lines of a kept file.
-#[derive(Debug)]
-pub(crate) struct Lines {
-    text: Vec<u8>,
-    /// Where the first ends.
-    at: usize,
-}
-
-impl Lines {
-    fn of(text: Vec<u8>) -> Self {
-        let at = text.iter().position(|byte| *byte == b'\n').unwrap_or(text.len());
-        Self { text, at }
-    }
-
-    fn finding(&self) -> &[u8] {
-        self.text.get(..self.at).unwrap_or_default()
-    }
-
-    /// Whether all that it rests on is as it was. What can't be read does not hold.
-    pub(crate) fn hold(&self) -> bool {
-        let rests_on = self.text.get(self.at + 1..).unwrap_or_default();
-        serde_json::from_slice::<Witnesses>(rests_on).is_ok_and(|rests_on| rests_on.hold())
-    }
-}
-
-/// A finding as it is kept. A line for it, and one for what it rests on ([`Witnesses`]), which is the longer one and can
-/// be read apart.
+/// A finding as it is kept, apart from what it rests on ([`Witnesses`]).
 #[derive(Serialize, Deserialize)]
 struct Kept<T> {
     finder: String,
@@ -148,16 +123,16 @@ impl Cache {
             .finalize();
         let name = format!("{kind}-{}", &hex(&digest)[..32]);
         let known = |kept: &Kept<T>| kept.finder == place.finder && kept.kind == kind && kept.key == key;
-        match file::read(&place.dir, &name).map(|text| text.map(Lines::of)) {
+        match file::read(&place.dir, &name) {
             Ok(None) => {}
-            Ok(Some(lines)) => match serde_json::from_slice::<Kept<T>>(lines.finding()) {
-                Ok(kept) => {
-                    if known(&kept) && self.fresh(lines) {
-                        return Ok(kept.finding);
-                    }
-                }
+            Ok(Some(file)) => match serde_json::from_slice::<Kept<T>>(&file.finding) {
+                Ok(kept) => match known(&kept).then(|| self.fresh(file)) {
+                    Some(Ok(true)) => return Ok(kept.finding),
+                    Some(Ok(false)) | None => {}
+                    Some(Err(why)) => self.pass_over(place, &name, &why.to_string()),
+                },
                 // Another build may have written other fields.
-                Err(_) if !of_finder(lines.finding(), &place.finder) => {}
+                Err(_) if !of_finder(&file.finding, &place.finder) => {}
                 Err(error) => self.pass_over(place, &name, &format!("it is damaged ({error})")),
             },
             Err(why) => self.pass_over(place, &name, &why.to_string()),
@@ -173,13 +148,13 @@ impl Cache {
                 finding,
             };
             let written = serde_json::to_vec(&kept)
-                .and_then(|mut text| {
-                    text.push(b'\n');
-                    serde_json::to_writer(&mut text, &rests_on)?;
-                    Ok(text)
+                .and_then(|mut finding| {
+                    // For people, and for who reads it by lines.
+                    finding.push(b'\n');
+                    Ok((finding, serde_json::to_vec(&rests_on)?))
                 })
-                .map_err(|error| error.to_string())
-                .and_then(|text| file::write(&place.dir, &name, &text).map_err(|error| error.to_string()));
+                .map_err(io::Error::from)
+                .and_then(|(finding, rests_on)| file::write(&place.dir, &name, &finding, &rests_on));
             if let Err(error) = written {
                 self.note(format!(
                     "{} can't be kept: {error}",
@@ -192,10 +167,10 @@ impl Cache {
     }
 
     /// Whether all that it rests on is as it was; where we are ahead, that is looked at later.
-    fn fresh(&self, lines: Lines) -> bool {
+    fn fresh(&self, file: file::Kept) -> Result<bool, Unusable> {
         match &self.ahead {
-            Some(ahead) => ahead.leave(lines),
-            None => lines.hold(),
+            Some(ahead) => ahead.leave(file),
+            None => holds(&file),
         }
     }
 
@@ -208,6 +183,12 @@ impl Cache {
             notes.push(note);
         }
     }
+}
+
+/// Whether all that a kept finding rests on is as it was. What can't be understood does not hold.
+pub(crate) fn holds(file: &file::Kept) -> Result<bool, Unusable> {
+    let rests_on = file.rests_on()?;
+    Ok(hold(&rests_on).unwrap_or(false))
 }
 
 /// Whether a text that can't be read is at least of this finder.
@@ -237,7 +218,6 @@ fn finder() -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
     use std::time::Duration;
 
     use super::*;

@@ -1,8 +1,12 @@
-//! The files of the cache: one for each finding, written whole, with a hash by which damage is seen.
+//! The files of the cache: one for each finding, written whole, with hashes by which damage is seen.
+//!
+//! The first line has the length of what was found and two hashes; then comes what was found, and last what it rests on,
+//! which is ten times as long and need not be read at the same time.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -16,7 +20,7 @@ use sha2::{Digest, Sha256};
 use crate::trust::{self, Distrust};
 
 /// The first word of a file; what is written otherwise gets another one.
-const SCHEMA: &str = "callgate.found/2";
+const SCHEMA: &str = "callgate.found/3";
 /// No finding is longer: what is, is something else.
 const MOST: u64 = 32 << 20;
 /// So many are kept; then those that were written first go.
@@ -33,8 +37,39 @@ pub(crate) enum Unusable {
     Io(#[from] io::Error),
 }
 
-/// The text of a file; `None` when there is none.
-pub(crate) fn read(dir: &OwnedFd, name: &str) -> Result<Option<Vec<u8>>, Unusable> {
+/// A file of which what was found has been read.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    pub(crate) finding: Vec<u8>,
+    file: File,
+    /// Where what it rests on begins, and its hash.
+    rest: (u64, String),
+}
+
+impl Kept {
+    /// What the finding rests on.
+    pub(crate) fn rests_on(&self) -> Result<Vec<u8>, Unusable> {
+        let (at, hash) = &self.rest;
+        let length = self.file.metadata()?.len().min(MOST).saturating_sub(*at);
+        let bytes = exactly(&self.file, *at, length)?;
+        match digest(&bytes) == *hash {
+            true => Ok(bytes),
+            false => Err(Unusable::Damaged),
+        }
+    }
+}
+
+/// So many bytes of a file from a place on, in which they have to be.
+fn exactly(file: &File, at: u64, length: u64) -> Result<Vec<u8>, Unusable> {
+    let mut bytes = vec![0; usize::try_from(length).map_err(|_| Unusable::Damaged)?];
+    match file.read_exact_at(&mut bytes, at) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(Unusable::Damaged),
+        read => Ok(read.map(|()| bytes)?),
+    }
+}
+
+/// What a file of this name has kept; `None` when there is none.
+pub(crate) fn read(dir: &OwnedFd, name: &str) -> Result<Option<Kept>, Unusable> {
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let file = match openat(dir.as_fd(), name, flags, Mode::empty()) {
         Ok(file) => File::from(file),
@@ -42,23 +77,40 @@ pub(crate) fn read(dir: &OwnedFd, name: &str) -> Result<Option<Vec<u8>>, Unusabl
         Err(errno) => return Err(io::Error::from(errno).into()),
     };
     trust::file(Path::new(name), &file)?;
-    // One byte more than there is: what is read at once needs not be asked for in parts.
-    let length = file.metadata()?.len().min(MOST);
-    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0) + 1);
-    file.take(MOST).read_to_end(&mut bytes)?;
-    let at = bytes
-        .iter()
-        .position(|byte| *byte == b'\n')
-        .ok_or(Unusable::Damaged)?;
-    let text = bytes.split_off(at + 1);
-    match bytes == head(&text).as_bytes() {
-        true => Ok(Some(text)),
+    let mut first = [0; 256];
+    let read = file.read_at(&mut first, 0)?;
+    let first = first.get(..read).unwrap_or_default();
+    let line = first.split_inclusive(|byte| *byte == b'\n').next();
+    let (length, hash, rest, begin) = line.and_then(parsed).ok_or(Unusable::Damaged)?;
+    if length > MOST {
+        return Err(Unusable::Damaged);
+    }
+    let finding = exactly(&file, begin, length)?;
+    match digest(&finding) == hash {
+        true => Ok(Some(Kept {
+            finding,
+            file,
+            rest: (begin + length, rest.to_owned()),
+        })),
         false => Err(Unusable::Damaged),
     }
 }
 
+/// The length and the hash of what was found, the hash of the rest, and the length of the line itself.
+fn parsed(line: &[u8]) -> Option<(u64, &str, &str, u64)> {
+    let words: Vec<&str> = std::str::from_utf8(line)
+        .ok()?
+        .strip_suffix('\n')?
+        .split(' ')
+        .collect();
+    match words[..] {
+        [SCHEMA, length, hash, rest] => Some((length.parse().ok()?, hash, rest, line.len() as u64)),
+        _ => None,
+    }
+}
+
 /// Writes a file whole: who reads at the same time gets the old one or the new one.
-pub(crate) fn write(dir: &OwnedFd, name: &str, text: &[u8]) -> io::Result<()> {
+pub(crate) fn write(dir: &OwnedFd, name: &str, finding: &[u8], rests_on: &[u8]) -> io::Result<()> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let next = NEXT.fetch_add(1, Ordering::Relaxed);
     let temporary = format!("{name}.{}-{next}", std::process::id());
@@ -73,8 +125,9 @@ pub(crate) fn write(dir: &OwnedFd, name: &str, text: &[u8]) -> io::Result<()> {
         Mode::S_IRUSR | Mode::S_IWUSR,
     )?);
     let written = file
-        .write_all(head(text).as_bytes())
-        .and_then(|()| file.write_all(text))
+        .write_all(head(finding, rests_on).as_bytes())
+        .and_then(|()| file.write_all(finding))
+        .and_then(|()| file.write_all(rests_on))
         .and_then(|()| Ok(renameat(dir.as_fd(), temporary.as_str(), dir.as_fd(), name)?));
     if written.is_err() {
         let _ = unlinkat(dir.as_fd(), temporary.as_str(), UnlinkatFlags::NoRemoveDir);
@@ -82,8 +135,13 @@ pub(crate) fn write(dir: &OwnedFd, name: &str, text: &[u8]) -> io::Result<()> {
     written
 }
 
-fn head(text: &[u8]) -> String {
-    format!("{SCHEMA} {}\n", digest(text))
+fn head(finding: &[u8], rests_on: &[u8]) -> String {
+    format!(
+        "{SCHEMA} {} {} {}\n",
+        finding.len(),
+        digest(finding),
+        digest(rests_on)
+    )
 }
 
 /// What stands for bytes that are too many for a key: their SHA-256, in hexadecimal digits.
@@ -91,9 +149,13 @@ pub fn digest(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-/// Bytes as hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// Bytes as hexadecimal digits, two for each.
+pub fn hex(bytes: &[u8]) -> String {
+    let digit = |value: u8| char::from_digit(u32::from(value), 16).unwrap_or_default();
+    bytes
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
+        .collect()
 }
 
 /// Removes the files that were written first, so that a cache doesn't grow for ever.

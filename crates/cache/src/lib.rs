@@ -43,7 +43,6 @@ mod state;
 mod trust;
 
 pub use cache::Cache;
-pub use file::digest;
+pub use file::{digest, hex};
 pub use seen::{Part, saw, saw_way, watched};
-pub use state::Witnesses;
 pub use trust::{Distrust, ours, own};

@@ -1,6 +1,8 @@
 //! The state of a path, as far as a finding depends on it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
@@ -13,6 +15,7 @@ use nix::sys::stat::fstatat;
 use nix::sys::statfs::{
     BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, FsType, OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC, XFS_SUPER_MAGIC, statfs,
 };
+use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use crate::seen::Part;
@@ -97,36 +100,78 @@ impl State {
     }
 }
 
-/// So many paths are worth more threads than one.
-const MANY: usize = 1500;
-
 /// The type bits of a mode (inode(7)).
 const KIND: u32 = 0o170_000;
 
 /// What a finding rests on: paths with their states, by the directories that they are in: looking up a name in one
 /// that is open takes the kernel half of what a whole path does, and the names take half of the room.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Witnesses(Vec<Directory>);
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Witnesses(Vec<Directory>);
 
 /// A directory with names in it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct Directory(PathBuf, Vec<(PathBuf, State)>);
 
-impl Directory {
+/// A [`Directory`] as a text has it.
+#[derive(Deserialize)]
+struct Told<'a>(#[serde(borrow)] Name<'a>, #[serde(borrow)] Vec<(Name<'a>, State)>);
+
+/// Part of the text, if it is in no need of escapes.
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// To open a directory and close it takes as long as to look up so many names by whole paths.
+const OPENED: usize = 4;
+
+impl Told<'_> {
     /// Whether every name is as it was.
     fn holds(&self) -> bool {
-        let Self(path, names) = self;
+        let Self(Name(path), names) = self;
+        let path = Path::new(&**path);
         let flags = (OFlag::O_PATH | OFlag::O_DIRECTORY).bits();
-        match File::options().read(true).custom_flags(flags).open(path) {
-            Ok(dir) => names
-                .iter()
-                .all(|(name, state)| State::of(&dir, name, state.part()).is_ok_and(|now| now == *state)),
-            // It may never have been there.
-            Err(_) => names.iter().all(|(name, state)| {
-                State::of(AT_FDCWD, &path.join(name), state.part()).is_ok_and(|now| now == *state)
-            }),
-        }
+        let open = || File::options().read(true).custom_flags(flags).open(path).ok();
+        // It may never have been there.
+        let dir = (names.len() >= OPENED).then(open).flatten();
+        names.iter().all(|(Name(name), was)| {
+            let now = match &dir {
+                Some(dir) => State::of(dir, Path::new(&**name), was.part()),
+                None => State::of(AT_FDCWD, &path.join(&**name), was.part()),
+            };
+            now.is_ok_and(|now| now == *was)
+        })
     }
+}
+
+/// Looks at each directory as soon as it is told of, so that nothing of a long text is kept.
+struct Look;
+
+impl<'de> Visitor<'de> for Look {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("directories with names")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<bool, A::Error> {
+        let mut hold = true;
+        while let Some(directory) = all.next_element::<Told<'de>>()? {
+            // Who looks ahead has time, and may stand in the way of somebody who has none.
+            std::thread::yield_now();
+            hold = hold && directory.holds();
+        }
+        Ok(hold)
+    }
+}
+
+/// Whether everything is as it was when [`Witnesses`] became this text.
+///
+/// # Errors
+/// If it is none.
+pub(crate) fn hold(text: &[u8]) -> serde_json::Result<bool> {
+    let mut text = serde_json::Deserializer::from_slice(text);
+    let hold = text.deserialize_seq(Look)?;
+    text.end()?;
+    Ok(hold)
 }
 
 /// A path as a name in a directory; the root is one in itself.
@@ -140,7 +185,7 @@ fn place(path: &Path) -> (&Path, &Path) {
 impl Witnesses {
     /// The states of what was seen for a finding that was begun at `begun`; `None` when something changed so late
     /// that a further change might not show, or can't be looked at.
-    pub fn take(seen: &BTreeMap<PathBuf, Part>, begun: SystemTime) -> Option<Self> {
+    pub(crate) fn take(seen: &BTreeMap<PathBuf, Part>, begun: SystemTime) -> Option<Self> {
         let settled = begun.checked_sub(STEP)?;
         let too_new = |path: &Path, at: SystemTime| {
             at > settled && begun.checked_sub(step(path)).is_none_or(|settled| at > settled)
@@ -163,44 +208,6 @@ impl Witnesses {
         let directory = |(dir, names): (&Path, _)| Directory(dir.to_owned(), names);
         Some(Self(all.into_iter().map(directory).collect()))
     }
-
-    /// Whether everything is as it was.
-    pub fn hold(&self) -> bool {
-        let holds = |part: &[Directory]| part.iter().all(Directory::holds);
-        let names: usize = self.0.iter().map(|Directory(_, names)| names.len()).sum();
-        if names < MANY {
-            return holds(&self.0);
-        }
-        // To ask this takes as long as to look at a hundred names.
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        if threads == 1 {
-            return holds(&self.0);
-        }
-        std::thread::scope(|scope| {
-            let parts: Vec<_> = self
-                .0
-                .chunks(self.0.len().div_ceil(threads.min(4)))
-                .map(|part| {
-                    let thread = std::thread::Builder::new().spawn_scoped(scope, move || holds(part));
-                    thread.map_err(|_| part)
-                })
-                .collect();
-            // All are waited for; one that died has seen nothing.
-            parts.into_iter().all(|part| match part {
-                Ok(thread) => thread.join().unwrap_or(false),
-                // No more threads can be had.
-                Err(part) => holds(part),
-            })
-        })
-    }
-
-    /// The paths.
-    pub fn paths(&self) -> impl Iterator<Item = PathBuf> {
-        let in_directory = |Directory(path, names): &Directory| {
-            names.iter().map(|(name, _)| path.join(name)).collect::<Vec<_>>()
-        };
-        self.0.iter().flat_map(in_directory)
-    }
 }
 
 #[cfg(test)]
@@ -219,6 +226,10 @@ mod tests {
             .map(|path| (path, Part::Whole))
             .collect();
         Witnesses::take(&seen, SystemTime::now() + Duration::from_secs(60)).unwrap()
+    }
+
+    fn holds(witnesses: &Witnesses) -> bool {
+        hold(&serde_json::to_vec(witnesses).unwrap()).unwrap()
     }
 
     #[test]
@@ -256,11 +267,11 @@ mod tests {
         ];
         for (what, change) in changes {
             let before = witnesses(dir, std::slice::from_ref(&absent));
-            assert!(before.hold(), "before {what}");
+            assert!(holds(&before), "before {what}");
             // Kernels before 6.13 keep times in steps of a timer tick.
             std::thread::sleep(Duration::from_millis(15));
             change();
-            assert!(!before.hold(), "{what} was not seen");
+            assert!(!holds(&before), "{what} was not seen");
         }
     }
 
@@ -270,7 +281,7 @@ mod tests {
         let seen = BTreeMap::from([(dir.path().to_owned(), Part::Being)]);
         let witnesses = Witnesses::take(&seen, SystemTime::now()).unwrap();
         fs::write(dir.path().join("new"), "").unwrap();
-        assert!(witnesses.hold());
+        assert!(holds(&witnesses));
     }
 
     #[test]
@@ -285,7 +296,30 @@ mod tests {
         std::thread::sleep(TICKS * 2);
         let witnesses = Witnesses::take(&seen, SystemTime::now()).unwrap();
         fs::write(dir.path().join("new"), "").unwrap();
-        assert!(!witnesses.hold());
+        assert!(!holds(&witnesses));
+    }
+
+    #[test]
+    fn names_are_told_as_they_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let names = ["plain", "a \"quoted\" one", "back\\slash", "new\nline", "ümläut"];
+        for name in names {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        let before = witnesses(dir.path(), &[]);
+        assert!(holds(&before));
+        for name in names {
+            std::thread::sleep(Duration::from_millis(15));
+            // The directory itself does not change by that.
+            fs::write(dir.path().join(name), "more").unwrap();
+            assert!(!holds(&before), "{name}");
+            fs::remove_file(dir.path().join(name)).unwrap();
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        assert!(hold(b"[[\"/\",[[\".\",\"-\"]]]]").is_ok_and(|hold| !hold));
+        for text in ["", "{}", "[[]]", "[] []", "[[\"/\",[[\".\",1]]]]"] {
+            assert!(hold(text.as_bytes()).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use callgate_cache::{Cache, saw_way};
+use callgate_cache::{Cache, hex, saw_way};
 use serde::{Deserialize, Serialize};
 
 use super::SOURCE;
@@ -25,11 +25,26 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The prelude as one interpreter has compiled it; of use to that one alone (marshal, in Python's library).
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Bytecode(String);
+#[serde(into = "String", try_from = "String")]
+pub struct Bytecode(Vec<u8>);
+
+impl From<Bytecode> for String {
+    fn from(Bytecode(bytes): Bytecode) -> Self {
+        hex(&bytes)
+    }
+}
+
+impl TryFrom<String> for Bytecode {
+    type Error = &'static str;
+
+    fn try_from(digits: String) -> Result<Self, Self::Error> {
+        bytes(&digits).map(Self).ok_or("no hexadecimal digits")
+    }
+}
 
 impl fmt::Debug for Bytecode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Bytecode({} hexadecimal digits)", self.0.len())
+        write!(f, "Bytecode({} bytes)", self.0.len())
     }
 }
 
@@ -56,23 +71,20 @@ impl Bytecode {
             for path in &compiled.rests_on {
                 saw_way(&path_of(path).ok_or(())?);
             }
-            Ok(Self(compiled.bytecode))
+            Self::try_from(compiled.bytecode).map_err(|_| ())
         });
-        // Digits and nothing else.
-        found.ok().filter(|Self(digits)| bytes(digits).is_some())
+        found.ok()
     }
 
     /// What the descriptor holds from which the interpreter reads: the bytecode, and behind it the program's bytes.
     pub fn and(&self, program: &[u8]) -> Vec<u8> {
-        let mut all = bytes(&self.0).unwrap_or_default();
-        all.extend_from_slice(program);
-        all
+        [&self.0, program].concat()
     }
 
     /// The program that reads it and runs it, for `python -c`. Not an argument itself: an interpreter copies and
     /// converts those several times.
     pub(super) fn program(&self, fd: RawFd) -> OsString {
-        let length = self.0.len() / 2;
+        let length = self.0.len();
         format!("exec(__import__(\"marshal\").loads(__import__(\"posix\").read({fd}, {length})))").into()
     }
 }
