@@ -22,7 +22,8 @@ use crate::uid::Claim;
 pub struct Early(Option<Making>);
 
 struct Making {
-    made: Receiver<Result<Made, SetUpFailure>>,
+    begun: Receiver<Result<Begun, SetUpFailure>>,
+    cgroup: Receiver<Result<Cgroup, Absent>>,
     launches: Sender<Launch>,
     started: Receiver<Result<Started, LaunchError>>,
     /// The last to go: without the others it comes to its end.
@@ -40,15 +41,11 @@ impl Drop for Joined {
     }
 }
 
-/// What has been made.
-pub(crate) struct Made {
+/// What is made first, and all else depends on.
+pub(crate) struct Begun {
     pub(crate) chosen: Chosen,
     /// At tier full.
     pub(crate) claim: Option<Claim>,
-    /// At tier full, or why there is none.
-    pub(crate) cgroup: Option<Result<Cgroup, Absent>>,
-    /// The namespaces (`CLONE_NEW*`) that the thread is in, and with it what it launches.
-    namespaces: u64,
 }
 
 impl Early {
@@ -60,17 +57,32 @@ impl Early {
     /// Begins with a run that will be asked for with these words.
     pub fn begin(tier: TierChoice, limits: Limits, network: Network, cache: &Arc<Cache>) -> Self {
         let cache = Arc::clone(cache);
-        let (made_to, made) = channel();
+        let (begun_to, begun) = channel();
+        let (cgroup_to, cgroup) = channel();
         let (launches, to_launch) = channel::<Launch>();
         let (started_to, started) = channel();
         // Not one that is used again (`workers`): it is in other namespaces from then on.
         let thread = Builder::new().spawn(move || {
-            if made_to.send(make(tier, &limits, network, &cache)).is_err() {
+            let begun = begin(tier, &cache);
+            let uid = begun
+                .as_ref()
+                .ok()
+                .and_then(|begun| Some(begun.claim.as_ref()?.uid));
+            if begun_to.send(begun).is_err() {
                 return;
             }
+            // What steps are made of goes first: they are made while the namespaces are.
+            let sent = uid.map(|uid| cgroup_to.send(Cgroup::new(uid, &limits)));
+            // Where none comes, that is to be known.
+            drop(cgroup_to);
+            let namespaces = match sent {
+                Some(Ok(())) => enter(network),
+                Some(Err(_)) => return,
+                None => 0,
+            };
             // What it launches is born in its namespaces.
             if let Ok(launch) = to_launch.recv() {
-                let _ = started_to.send(launch.start());
+                let _ = started_to.send(launch.born_in(namespaces).start());
                 // While the root is put together and an interpreter starts there is time to look whether they are the
                 // right ones: here, as who has just been woken by the supervisor waits for its processor.
                 cache.holds();
@@ -78,23 +90,21 @@ impl Early {
         });
         // Where no thread is to be had, the run makes it itself.
         Self(thread.ok().map(|thread| Making {
-            made,
+            begun,
+            cgroup,
             launches,
             started,
             _thread: Joined(Some(thread)),
         }))
     }
 
-    /// Waits for what is being made, if anything is.
-    pub(crate) fn made(self) -> Result<(Option<Made>, Launcher), SetUpFailure> {
+    /// Waits for what is made first, if anything is.
+    pub(crate) fn begun(self) -> Result<(Option<Begun>, Launcher), SetUpFailure> {
         let Some(making) = self.0 else {
             return Ok((None, Launcher(None)));
         };
-        match making.made.recv() {
-            Ok(made) => made.map(|made| {
-                let namespaces = made.namespaces;
-                (Some(made), Launcher(Some((making, namespaces))))
-            }),
+        match making.begun.recv() {
+            Ok(begun) => begun.map(|begun| (Some(begun), Launcher(Some(making)))),
             // It died; nothing of it has been used.
             Err(_) => Ok((None, Launcher(None))),
         }
@@ -102,17 +112,17 @@ impl Early {
 }
 
 /// Starts the run's first process, from the thread whose namespaces it is to be in.
-pub(crate) struct Launcher(Option<(Making, u64)>);
+pub(crate) struct Launcher(Option<Making>);
 
 impl Launcher {
-    /// The namespaces that what it starts is in without asking for them.
-    pub(crate) fn namespaces(&self) -> u64 {
-        self.0.as_ref().map_or(0, |(_, namespaces)| *namespaces)
+    /// Waits for the cgroup that is being made for the claimed uid, if one is.
+    pub(crate) fn cgroup(&self) -> Option<Result<Cgroup, Absent>> {
+        self.0.as_ref()?.cgroup.recv().ok()
     }
 
     /// Starts it. What is returned besides has to be kept as long as the run lasts.
     pub(crate) fn start(self, launch: Launch) -> Result<(Started, Self), LaunchError> {
-        let Some((making, namespaces)) = self.0 else {
+        let Some(making) = self.0 else {
             return Ok((launch.start()?, Self(None)));
         };
         let gone = || LaunchError::Clone {
@@ -122,32 +132,29 @@ impl Launcher {
         };
         making.launches.send(launch).map_err(|_| gone())?;
         let started = making.started.recv().map_err(|_| gone())??;
-        Ok((started, Self(Some((making, namespaces)))))
+        Ok((started, Self(Some(making))))
     }
 }
 
-fn make(tier: TierChoice, limits: &Limits, network: Network, cache: &Cache) -> Result<Made, SetUpFailure> {
+/// The tier, and at tier full a uid.
+fn begin(tier: TierChoice, cache: &Cache) -> Result<Begun, SetUpFailure> {
     let chosen = choose(tier, cache)?;
-    if chosen.tier != Tier::Full {
-        return Ok(Made {
-            chosen,
-            claim: None,
-            cgroup: None,
-            namespaces: 0,
-        });
-    }
-    let claim = Claim::any().map_err(failed("uid"))?;
-    let cgroup = Cgroup::new(claim.uid, limits);
+    let claim = match chosen.tier {
+        Tier::Full => Some(Claim::any().map_err(failed("uid"))?),
+        Tier::Container | Tier::Unprivileged | Tier::Landlock => None,
+    };
+    Ok(Begun { chosen, claim })
+}
+
+/// Enters the namespaces that don't depend on the root, and returns which. If that is refused, the first process asks
+/// for them itself, and is refused with its reasons.
+fn enter(network: Network) -> u64 {
     let mut namespaces = libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
     if network == Network::None {
         namespaces |= libc::CLONE_NEWNET;
     }
-    // If it is refused, the first process asks for them itself, and is refused with its reasons.
-    let entered = nix::sched::unshare(nix::sched::CloneFlags::from_bits_truncate(namespaces)).is_ok();
-    Ok(Made {
-        chosen,
-        claim: Some(claim),
-        cgroup: Some(cgroup),
-        namespaces: if entered { namespaces as u64 } else { 0 },
-    })
+    match nix::sched::unshare(nix::sched::CloneFlags::from_bits_truncate(namespaces)) {
+        Ok(()) => namespaces as u64,
+        Err(_) => 0,
+    }
 }

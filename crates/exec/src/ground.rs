@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use callgate_rootfs::{BuiltRoot, Identity, Plan, PlanError, Wanted};
 use nix::unistd::{getegid, geteuid};
 
-use crate::cgroup::{Absent, Cgroup};
 use crate::choose::{Chosen, choose};
 use crate::early::{Early, Launcher};
 use crate::host;
@@ -77,25 +76,21 @@ impl Prepared {
     }
 }
 
-/// A cgroup that was made before the root was known, if one was.
-type EarlyCgroup = Option<Result<Cgroup, Absent>>;
-
 /// Chooses the tier, claims a uid, plans or opens the root.
 pub(crate) fn prepare(run: &Run) -> Result<Prepared, Unready> {
-    prepare_early(run, Early::none()).map(|(prepared, ..)| prepared)
+    prepare_early(run, Early::none()).map(|(prepared, _)| prepared)
 }
 
-/// The same, with what has been made of it already.
-pub(crate) fn prepare_early(run: &Run, early: Early) -> Result<(Prepared, EarlyCgroup, Launcher), Unready> {
+/// The same, with what is being made of it already.
+pub(crate) fn prepare_early(run: &Run, early: Early) -> Result<(Prepared, Launcher), Unready> {
     // What belongs in the root does not depend on the tier; it is recalled while the rest is made.
     let planned = planned(run)?;
-    let (made, launcher) = early.made()?;
-    let (Chosen { tier, note: lower }, early_claim, cgroup) = match made {
-        Some(made) => (made.chosen, made.claim, made.cgroup),
-        None => (choose(run.tier, &run.cache)?, None, None),
+    let (begun, launcher) = early.begun()?;
+    let (Chosen { tier, note: lower }, claim) = match begun {
+        Some(begun) => (begun.chosen, begun.claim),
+        None => (choose(run.tier, &run.cache)?, None),
     };
-    let prepared = settle(run, planned, (tier, lower), early_claim)?;
-    Ok((prepared, cgroup, launcher))
+    Ok((settle(run, planned, (tier, lower), claim)?, launcher))
 }
 
 /// What belongs in a root that is found by itself.

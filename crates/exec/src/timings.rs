@@ -99,14 +99,14 @@ pub struct Timings {
     /// Reading what is asked for: the policy, the script, the interpreter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready_us: Option<u64>,
-    /// What belongs in the root, the Landlock ruleset, and what else is waited for that was made meanwhile: the tier, the
-    /// uid, at tier full the cgroup and namespaces; at tier container the copy of the root.
+    /// What belongs in the root, and what is waited for that was made meanwhile: the tier and the uid; at tier container
+    /// the copy of the root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan_us: Option<u64>,
-    /// The streams, the steps of the set-up; the cgroup where the tier is not full.
+    /// The Landlock ruleset, the streams, the cgroup, the steps of the set-up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prepare_us: Option<u64>,
-    /// The first process with its namespaces, until it is traced.
+    /// The namespaces, as far as they are not made yet, and the first process in them, until it is traced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clone_us: Option<u64>,
     /// The cgroup joined and the root put together by mounts, until the command's process is there.
@@ -137,8 +137,8 @@ impl Timings {
     pub fn stages(&self) -> Vec<(&'static str, u64, &'static str)> {
         [
             ("ready", self.ready_us, "policy, script, interpreter"),
-            ("plan", self.plan_us, "root planned; tier, uid, cgroup"),
-            ("prepare", self.prepare_us, "streams, steps of the set-up"),
+            ("plan", self.plan_us, "root planned; tier, uid"),
+            ("prepare", self.prepare_us, "streams, cgroup, steps of the set-up"),
             ("clone", self.clone_us, "the first process, in its namespaces"),
             ("root", self.root_us, "the cgroup joined, the root mounted"),
             ("enter", self.enter_us, "limits, uid, Landlock, exec"),

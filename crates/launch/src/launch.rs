@@ -123,6 +123,16 @@ impl Launch {
         self
     }
 
+    /// The first process is born in these namespaces (`CLONE_NEW*`) of its own, as whoever starts it is in them alone:
+    /// it needs not ask for them.
+    #[must_use]
+    pub fn born_in(mut self, namespaces: u64) -> Self {
+        if let Some(init) = &mut self.init {
+            init.namespaces &= !namespaces;
+        }
+        self
+    }
+
     /// Makes the first process, which waits for [`Started::go`].
     ///
     /// # Errors

@@ -32,7 +32,7 @@ pub(super) fn attempt(run: &Run, early: Early, started: impl FnOnce(Stopper)) ->
     moments.end(Stage::Ready);
     // What needs neither the tier nor the uid, while these are made.
     let code = Code::of(run)?;
-    let (prepared, cgroup, launcher) = prepare_early(run, early)?;
+    let (prepared, launcher) = prepare_early(run, early)?;
     let Prepared {
         tier,
         ground,
@@ -44,9 +44,11 @@ pub(super) fn attempt(run: &Run, early: Early, started: impl FnOnce(Stopper)) ->
     let filter = loaded(run, *tier)?;
     let mut work = Work::new(run, ground, *tier)?;
     let landlock = landlock_layer(run)?;
-    let cgroup = cgroup.unwrap_or_else(|| Cgroup::new(identity.uid, &run.limits));
-    let (cgroup, lack) = cgroup_layer(cgroup, run)?;
     let (streams, captures) = streams(run)?;
+    let cgroup = launcher
+        .cgroup()
+        .unwrap_or_else(|| Cgroup::new(identity.uid, &run.limits));
+    let (cgroup, lack) = cgroup_layer(cgroup, run)?;
     let set_up = SetUp {
         tier: *tier,
         ground,
@@ -67,12 +69,7 @@ pub(super) fn attempt(run: &Run, early: Early, started: impl FnOnce(Stopper)) ->
             Tier::Full | Tier::Container | Tier::Unprivileged => None,
         },
     };
-    let Ready {
-        mut init,
-        steps,
-        layers,
-    } = set_up.ready();
-    init.namespaces &= !launcher.namespaces();
+    let Ready { init, steps, layers } = set_up.ready();
     let home = match ground {
         Ground::Host { scratch, .. } => Some(scratch.path()),
         Ground::Planned(_) | Ground::Directory(_) => None,
