@@ -208,15 +208,11 @@ fn a_build_that_is_killed_at_any_moment_goes_on_and_is_no_root_before() {
                     .output()
                     .unwrap();
                 if output.status.success() {
-                    // It was killed when all was done, and nothing but its own end left.
+                    // It was killed when nothing but its own end was left.
                     assert_eq!(files(&dir).len(), wanted.len());
                     break;
                 }
-                assert!(
-                    !output.status.success() && said(&output).contains("interrupted"),
-                    "{}",
-                    said(&output)
-                );
+                assert!(said(&output).contains("interrupted"), "{}", said(&output));
             }
         }
         assert!(killed > 1, "no build was killed");
