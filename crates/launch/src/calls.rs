@@ -170,6 +170,7 @@ impl Step {
             | Self::Remove(_)
             | Self::Symlink { .. }
             | Self::Hostname(_)
+            | Self::Join { .. }
             | Self::LandlockAllow { .. }
             | Self::UidWith { .. }
             | Self::RemoveIpc { .. }

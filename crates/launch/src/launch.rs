@@ -21,7 +21,10 @@ pub struct Init {
     /// The directory of the cgroup (version 2) that it is made in (`CLONE_INTO_CGROUP`), where that
     /// [can be had](clones_into_cgroups).
     pub cgroup: Option<RawFd>,
-    /// What it does before it forks the child.
+    /// What it does at once, while the supervisor gets ready for it. Nothing for which something has to be done to the init
+    /// first, such as to map its ids; and nothing of a [`Nursery`](crate::Nursery)'s residents, who wait for no word.
+    pub eager: Vec<Step>,
+    /// What it does when it has had the word, before it forks the child.
     pub steps: Vec<Step>,
     /// The uid whose processes are killed when the command has ended: all of them, so nobody else may
     /// use it. With `None`, everything in the init's own pid namespace is killed; without such a
@@ -123,17 +126,7 @@ impl Launch {
         self
     }
 
-    /// The first process is born in these namespaces (`CLONE_NEW*`) of its own, as whoever starts it is in them alone:
-    /// it needs not ask for them.
-    #[must_use]
-    pub fn born_in(mut self, namespaces: u64) -> Self {
-        if let Some(init) = &mut self.init {
-            init.namespaces &= !namespaces;
-        }
-        self
-    }
-
-    /// Makes the first process, which waits for [`Started::go`].
+    /// Makes the first process, which waits for [`Started::go`]; an init with its [eager](Init::eager) steps done.
     ///
     /// # Errors
     /// [`LaunchError`] if the process can't be made.
@@ -194,7 +187,7 @@ impl Started {
         self.pid
     }
 
-    /// Lets the first process begin.
+    /// Lets the first process go on.
     ///
     /// # Errors
     /// If the process has ended meanwhile (EPIPE).
@@ -203,6 +196,11 @@ impl Started {
             Some(fd) => std::fs::File::from(fd).write_all(&[1]),
             None => Ok(()),
         }
+    }
+
+    /// Has the first process end instead of going on.
+    pub fn give_up(&mut self) {
+        self.go = None;
     }
 
     /// Everything that was reported. Blocks until every process that could report has ended or has
@@ -238,7 +236,10 @@ impl Started {
 impl Launch {
     /// The standard streams and every descriptor that a step names.
     fn descriptors(&self) -> Vec<RawFd> {
-        let init = self.init.iter().flat_map(|init| &init.steps);
+        let init = self
+            .init
+            .iter()
+            .flat_map(|init| init.eager.iter().chain(&init.steps));
         let named = init.chain(&self.steps).flat_map(Step::descriptors);
         [0, 1, 2].into_iter().chain(named).collect()
     }
@@ -246,6 +247,7 @@ impl Launch {
     /// Turns a record into the failure that it stands for.
     fn failure(&self, record: Record) -> Failure {
         let steps = match record.kind {
+            Record::EAGER_STEP => self.init.as_ref().map_or(&[][..], |init| &init.eager),
             Record::INIT_STEP => self.init.as_ref().map_or(&[][..], |init| &init.steps),
             Record::CHILD_STEP => &self.steps,
             _ => &[],

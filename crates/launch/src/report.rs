@@ -59,6 +59,7 @@ impl Record {
     /// With the pid in place of the index.
     pub(crate) const READY: u32 = 8;
     pub(crate) const UNSHARE: u32 = 9;
+    pub(crate) const EAGER_STEP: u32 = 10;
 
     pub(crate) fn failed(kind: u32, index: usize, errno: i32) -> Self {
         Self {
@@ -74,7 +75,7 @@ impl Record {
     /// The failure that it stands for, of these steps or of what is done besides.
     pub(crate) fn failure(&self, steps: &[Step]) -> Option<Failure> {
         let (step, subject) = match self.kind {
-            Self::INIT_STEP | Self::CHILD_STEP => {
+            Self::EAGER_STEP | Self::INIT_STEP | Self::CHILD_STEP => {
                 let step = steps.get(self.index as usize)?;
                 (step.name(), step.subject())
             }

@@ -114,6 +114,13 @@ pub enum Step {
         /// `CLONE_NEW*`.
         namespaces: u64,
     },
+    /// `setns(2)` into namespaces of a thread that is in others than its process, one after another.
+    Join {
+        /// Its `/proc/PID/task/TID/ns`, open.
+        directory: RawFd,
+        /// Those of `CLONE_NEWNET`, `CLONE_NEWIPC` and `CLONE_NEWUTS` that are meant.
+        namespaces: u64,
+    },
     /// `unshare(2)`; `flags` are `CLONE_NEW*`.
     Unshare(u64),
     /// `setsid(2)`: a session without a terminal.
@@ -222,7 +229,7 @@ impl Step {
             Self::Dup { .. } => "dup2",
             Self::CloseExcept(_) => "close_range",
             Self::JoinCgroup { .. } => "cgroup",
-            Self::Enter { .. } => "setns",
+            Self::Enter { .. } | Self::Join { .. } => "setns",
             Self::Unshare(_) => "unshare",
             Self::NewSession => "setsid",
             Self::Halt => "kill",
@@ -264,7 +271,7 @@ impl Step {
             Self::JoinCgroup { tasks, .. } => vec![*tasks],
             Self::Enter { process, .. } => vec![*process],
             Self::CloseExcept(keep) => keep.clone(),
-            Self::ChrootInto { directory, .. } => vec![*directory],
+            Self::ChrootInto { directory, .. } | Self::Join { directory, .. } => vec![*directory],
             Self::LandlockAllow { ruleset, .. } | Self::LandlockEnforce { ruleset } => vec![*ruleset],
             _ => Vec::new(),
         }

@@ -84,7 +84,7 @@ pub(crate) fn clones_into() -> bool {
     answer == -1 && errno() == libc::EINVAL
 }
 
-/// The first process: waits for the word, then is the init or the child.
+/// The first process: the init or the child, which wait for the word.
 fn first_process(image: &Image<'_>) -> ! {
     restore_signals();
     // A supervisor can be undumpable (prctl(2)), and we are its copy: then we could not be traced.
@@ -101,6 +101,17 @@ fn first_process(image: &Image<'_>) -> ! {
             exit();
         }
     }
+    match image.init {
+        None => {
+            wait_for_word(image);
+            child(image)
+        }
+        Some(init) => init_process(image, init),
+    }
+}
+
+/// Waits until the supervisor says that it is ready for what comes; ends if it gives up.
+fn wait_for_word(image: &Image<'_>) {
     let mut word = 0u8;
     // SAFETY: one byte is read into a local.
     let read = unsafe { libc::read(image.go, (&raw mut word).cast(), 1) };
@@ -109,10 +120,6 @@ fn first_process(image: &Image<'_>) -> ! {
     }
     // SAFETY: the descriptor is ours and not used again.
     unsafe { libc::close(image.go) };
-    match image.init {
-        None => child(image),
-        Some(init) => init_process(image, init),
-    }
 }
 
 /// The child: its steps, then the command.
@@ -126,6 +133,9 @@ fn child(image: &Image<'_>) -> ! {
 
 /// The init: its steps, the child, then whatever is left.
 fn init_process(image: &Image<'_>, init: &Init) -> ! {
+    run_all(image.report, &init.eager, Record::EAGER_STEP);
+    // Before, only those steps can fail: who has something to do to it finds it.
+    wait_for_word(image);
     // SAFETY: prctl with plain numbers. As subreaper it gets what the command's processes abandon.
     if unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) } != 0 {
         report(image.report, Record::failed(Record::SUBREAPER, 0, errno()));

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use callgate_launch::{Init, Launch, Reports, Step, memory_file};
@@ -125,6 +126,107 @@ fn an_init_reports_what_all_processes_used() {
     assert_eq!((code(status), reports.failure), (125, None)); // the init's own code; it tells of no other
     assert!(usage.cpu > Duration::from_millis(1), "{usage:?}");
     assert!(usage.max_rss_bytes > 100 << 10, "{usage:?}");
+}
+
+#[test]
+fn an_init_does_its_eager_steps_at_once_and_the_others_when_it_has_the_word() {
+    let dir = tempfile::tempdir().unwrap();
+    let [early, late] = ["early", "late"].map(|name| dir.path().join(name));
+    let make = |path: &Path| Step::Mkdir {
+        path: CString::new(path.to_str().unwrap()).unwrap(),
+        mode: 0o700,
+    };
+    let launch = |eager: Vec<Step>| {
+        let init = Init {
+            eager,
+            steps: vec![make(&late)],
+            ..Init::default()
+        };
+        shell("true").init(init).start().unwrap()
+    };
+    let mut started = launch(vec![make(&early)]);
+    let begun = Instant::now();
+    while !early.exists() {
+        assert!(begun.elapsed() < Duration::from_secs(20));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    std::thread::sleep(Duration::from_millis(50));
+    assert!(!late.exists());
+    started.go().unwrap();
+    waitpid(started.pid(), None).unwrap();
+    assert_eq!(started.reports().unwrap().failure, None);
+    assert!(late.exists());
+
+    // One that fails is told as any other, and nothing comes after it; so is nothing without the word.
+    std::fs::remove_dir(&late).unwrap();
+    let started = launch(vec![make(&early)]);
+    assert_eq!(code(waitpid(started.pid(), None).unwrap()), 125);
+    let failure = started.reports().unwrap().failure.unwrap();
+    assert_eq!((failure.step, failure.errno), ("mkdir", libc::EEXIST));
+    let started = launch(Vec::new());
+    let pid = started.pid();
+    drop(started);
+    assert_eq!(code(waitpid(pid, None).unwrap()), 125);
+    assert!(!late.exists());
+}
+
+#[test]
+fn namespaces_of_a_thread_are_joined_and_no_others() {
+    if !available("root", root()) {
+        return;
+    }
+    let of = |path: String| std::fs::read_link(&path).unwrap().to_str().unwrap().to_owned();
+    const NAMES: [&str; 4] = ["net", "ipc", "uts", "mnt"];
+    let (tell, told) = std::sync::mpsc::channel();
+    let (stay, until) = std::sync::mpsc::channel::<()>();
+    let thread = std::thread::spawn(move || {
+        use nix::sched::CloneFlags;
+        let all = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS;
+        nix::sched::unshare(all | CloneFlags::CLONE_NEWNS).unwrap();
+        let own = NAMES.map(|name| of(format!("/proc/thread-self/ns/{name}")));
+        tell.send((File::open("/proc/thread-self/ns").unwrap(), own))
+            .unwrap();
+        let _ = until.recv();
+    });
+    let (directory, theirs) = told.recv().unwrap();
+    let ours = NAMES.map(|name| of(format!("/proc/self/ns/{name}")));
+    let joined = |namespaces: i32| {
+        let (reader, writer) = pipe2(OFlag::O_CLOEXEC).unwrap();
+        let init = Init {
+            steps: vec![Step::Join {
+                directory: directory.as_raw_fd(),
+                namespaces: namespaces as u64,
+            }],
+            ..Init::default()
+        };
+        let line = "for name in net ipc uts mnt; do readlink /proc/self/ns/$name; done";
+        let launch = shell(line).init(init).step(Step::Dup {
+            from: writer.as_raw_fd(),
+            to: 1,
+        });
+        let mut started = launch.start().unwrap();
+        drop(writer);
+        started.go().unwrap();
+        waitpid(started.pid(), None).unwrap();
+        let mut said = String::new();
+        File::from(reader).read_to_string(&mut said).unwrap();
+        let said: Vec<String> = said.lines().map(str::to_owned).collect();
+        (said, started.reports().unwrap().failure)
+    };
+    let [net, ipc, uts, _] = theirs;
+    let [_, _, ours_uts, mnt] = ours.clone();
+    let (found, failure) = joined(libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS);
+    assert_eq!(
+        (found, failure),
+        (vec![net.clone(), ipc.clone(), uts, mnt.clone()], None)
+    );
+    let (found, failure) = joined(libc::CLONE_NEWNET | libc::CLONE_NEWIPC);
+    assert_eq!((found, failure), (vec![net, ipc, ours_uts, mnt], None));
+    drop(stay);
+    thread.join().unwrap();
+    // They are gone with it.
+    let failure = joined(libc::CLONE_NEWNET).1.unwrap();
+    assert_eq!(failure.step, "setns");
 }
 
 #[test]

@@ -123,6 +123,26 @@ pub(super) fn run(step: &Step, pipe: RawFd) -> Result<(), i32> {
             Step::Enter { process, namespaces } => {
                 checked(c_long::from(libc::setns(*process, *namespaces as c_int)))?;
             }
+            Step::Join {
+                directory,
+                namespaces,
+            } => {
+                let all = [
+                    (libc::CLONE_NEWNET, c"net"),
+                    (libc::CLONE_NEWIPC, c"ipc"),
+                    (libc::CLONE_NEWUTS, c"uts"),
+                ];
+                for (flag, name) in all {
+                    if namespaces & flag as u64 == 0 {
+                        continue;
+                    }
+                    let flags = libc::O_RDONLY | libc::O_CLOEXEC;
+                    let namespace = checked(c_long::from(libc::openat(*directory, name.as_ptr(), flags)))?;
+                    let entered = checked(c_long::from(libc::setns(namespace as c_int, flag)));
+                    libc::close(namespace as c_int);
+                    entered?;
+                }
+            }
             Step::Unshare(flags) => {
                 checked(c_long::from(libc::unshare(*flags as c_int)))?;
             }
