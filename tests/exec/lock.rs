@@ -30,6 +30,25 @@ fn the_policy_is_in_force_at_the_first_statement() {
 }
 
 #[test]
+fn the_code_may_run_on_every_cpu_as_soon_as_it_is_locked() {
+    // While the filter is installed it stands still on the supervisor's.
+    let code = "import json, os, threading\n\
+                found = [sorted(os.sched_getaffinity(0))]\n\
+                thread = threading.Thread(target=lambda: found.append(sorted(os.sched_getaffinity(0))))\n\
+                thread.start(); thread.join()\n\
+                print(json.dumps(found))\n";
+    let mut bare = Command::new("python3");
+    let bare = String::from_utf8(expect(0, bare.args(["-I", "-c", code])).stdout).unwrap();
+    let bare: Value = serde_json::from_str(&bare).unwrap();
+    for lock in ["body", "exec"] {
+        for _ in 0..10 {
+            let outcome = outcome(&["--lock", lock], code);
+            assert_eq!(printed(&outcome), bare, "{outcome:#}");
+        }
+    }
+}
+
+#[test]
 fn nothing_of_a_script_that_does_not_compile_is_run() {
     let output = exec(&[], "print('reached')\nimport os\nos._exit(0)\ndef broken(:\n");
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));

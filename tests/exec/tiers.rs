@@ -6,8 +6,40 @@ use serde_json::{Value, json};
 
 use super::lifetime::CLINGING;
 use super::places::{DOCKER, Ordinary, UID, confined};
-use super::{marked, outcome, outcome_of, policy, printed, rule, small_root, unique};
-use crate::support::{available, root, said, scratch, tool};
+use super::{feed, interpreter, marked, outcome, outcome_of, policy, printed, rule, small_root, unique};
+use crate::support::sys::{Refusal, refuse};
+use crate::support::{CALLGATE, available, root, said, scratch, tool};
+
+/// As an outer sandbox may have it: the run makes all of them itself then.
+#[test]
+fn tier_full_has_its_namespaces_also_where_none_can_be_joined() {
+    if !available("root", root()) {
+        return;
+    }
+    let code = "import os, socket\n\
+                print(os.uname().nodename, [name for _, name in socket.if_nameindex()], os.getpid())\n";
+    let dir = scratch();
+    let open = policy(dir.path(), &json!([]));
+    let plain = outcome(&["--tier", "full", "--policy", &open], code);
+    assert_eq!(plain["stdout"], "callgate ['lo'] 2\n", "{plain:#}");
+    for errno in [libc::EPERM, libc::ENOSYS] {
+        let mut command = Command::new(CALLGATE);
+        command.args(["exec", "--json", "--python", interpreter()]);
+        command.args(["--tier", "full", "--policy", &open, "-"]);
+        let setns = Refusal {
+            nr: libc::SYS_setns,
+            args: &[],
+            errno,
+        };
+        refuse(&mut command, &setns);
+        let outcome = outcome_of(&feed(&mut command, code.as_bytes()));
+        assert_eq!(
+            (&outcome["stdout"], &outcome["layers"]),
+            (&plain["stdout"], &plain["layers"]),
+            "{outcome:#}"
+        );
+    }
+}
 
 #[test]
 fn tier_full_has_every_layer() {

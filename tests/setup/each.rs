@@ -47,6 +47,7 @@ const CALLS: &[i64] = &[
     libc::SYS_close_range,
     libc::SYS_write,
     libc::SYS_unshare,
+    libc::SYS_setns,
     libc::SYS_setsid,
     libc::SYS_umask,
     libc::SYS_prlimit64,

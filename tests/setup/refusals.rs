@@ -72,6 +72,11 @@ fn cases() -> Vec<Case> {
             &["prctl(PR_SET_CHILD_SUBREAPER)", "EPERM"],
         ),
         case(libc::SYS_unshare, &[], &["unshare: EPERM", "CAP_SYS_ADMIN"]),
+        case(
+            libc::SYS_setns,
+            &[(1, libc::CLONE_NEWNET as u32)],
+            &["setns: EPERM", "CAP_SYS_ADMIN"],
+        ),
         case(libc::SYS_setsid, &[], &["setsid: EPERM"]),
         case(
             libc::SYS_pivot_root,

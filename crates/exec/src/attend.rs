@@ -102,16 +102,18 @@ pub(crate) fn keep_time(
     Ok(Some(done))
 }
 
-/// Watches the run to its end; `filter` is the program that is loaded for the run's own. `in_place` learns the
-/// command's pid when it stands in its root and has not begun; if it fails, the run ends there. What earlier runs found
-/// out need be looked at only before the filter is in force: an interpreter takes long to start, and is not the code.
+/// Watches the run to its end; `filter` is the program that is loaded for the run's own. The init goes on when `made` says
+/// that it can; with its error the run ends there. `in_place` learns the command's pid when it stands in its root and has
+/// not begun; if it fails, the run ends there, too. `executed` learns that an interpreter has begun to start. What earlier
+/// runs found out need be looked at only before the filter is in force: an interpreter takes long to start, and is not the
+/// code.
 pub(crate) fn attend(
     (run, filter): (&Run, &Filter),
     tier: Tier,
     clock: Option<CpuClock>,
     (mut process, mut moments): (Started, Moments),
-    handed_over: impl FnOnce(),
-    mut in_place: impl FnMut(i32) -> Result<(), WatchError>,
+    (made, handed_over): (impl FnOnce() -> Result<(), SetUpFailure>, impl FnOnce()),
+    (mut in_place, executed): (impl FnMut(i32) -> Result<(), WatchError>, impl Fn()),
     started: impl FnOnce(Stopper),
 ) -> Result<Attended, SetUpFailure> {
     let init = process.pid();
@@ -128,21 +130,15 @@ pub(crate) fn attend(
         }
     };
     moments.end(Stage::Clone);
-    let mapped = match tier {
-        Tier::Unprivileged => map_ids(init.as_raw()),
-        Tier::Full | Tier::Container | Tier::Landlock => Ok(()),
+    let fit = match tier {
+        Tier::Unprivileged => map_ids(init.as_raw()).map_err(system("writing uid_map")),
+        Tier::Full | Tier::Container | Tier::Landlock => made(),
     };
-    // An init that is gone already says so in its report; one without its ids gets no word, and ends.
-    let process = match &mapped {
-        Ok(()) => {
-            let _ = process.go();
-            Some(process)
-        }
-        Err(_) => {
-            drop(process);
-            None
-        }
-    };
+    // An init that is gone already says so in its report; one without its ids or namespaces gets no word, and ends.
+    match &fit {
+        Ok(()) => drop(process.go()),
+        Err(_) => process.give_up(),
+    }
     // The children have their own copies; with ours open the streams would never end.
     handed_over();
     let mut done = None;
@@ -172,6 +168,8 @@ pub(crate) fn attend(
         &mut on_command,
     )
     .timed(moments)
+    .freeing_init(tier == Tier::Full)
+    .telling(&executed)
     .resting_on(&holds);
     // Elsewhere the init does it, in its pid namespace or among its uid's processes.
     let watch = if tier == Tier::Landlock {
@@ -182,11 +180,11 @@ pub(crate) fn attend(
     let mut seen = watch.follow(&mut tracer).map_err(|e| tracing(&e))?;
     seen.moments.end(Stage::Teardown);
     drop(done);
-    mapped.map_err(system("writing uid_map"))?;
-    let reports = match process {
-        Some(process) => process.reports().map_err(system("reading the report"))?,
-        None => Reports::default(),
-    };
+    let reports = process.reports().map_err(system("reading the report"))?;
+    if let Err(error) = fit {
+        // What failed in it comes first.
+        return Err(reports.failure.as_ref().map_or(error, explain));
+    }
     Ok(Attended {
         seen,
         reports,

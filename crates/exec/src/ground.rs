@@ -9,7 +9,7 @@ use callgate_rootfs::{BuiltRoot, Identity, Plan, PlanError, Wanted};
 use nix::unistd::{getegid, geteuid};
 
 use crate::choose::{Chosen, choose};
-use crate::early::{Early, Launcher};
+use crate::early::{Early, Rest};
 use crate::host;
 use crate::ipc;
 use crate::outcome::{SetUpFailure, Unready, causes};
@@ -82,15 +82,14 @@ pub(crate) fn prepare(run: &Run) -> Result<Prepared, Unready> {
 }
 
 /// The same, with what is being made of it already.
-pub(crate) fn prepare_early(run: &Run, early: Early) -> Result<(Prepared, Launcher), Unready> {
+pub(crate) fn prepare_early(run: &Run, early: Early) -> Result<(Prepared, Option<Rest>), Unready> {
     // What belongs in the root does not depend on the tier; it is recalled while the rest is made.
     let planned = planned(run)?;
-    let (begun, launcher) = early.begun()?;
-    let (Chosen { tier, note: lower }, claim) = match begun {
-        Some(begun) => (begun.chosen, begun.claim),
-        None => (choose(run.tier, &run.cache)?, None),
+    let (Chosen { tier, note: lower }, claim, rest) = match early.begun()? {
+        Some((begun, rest)) => (begun.chosen, begun.claim, Some(rest)),
+        None => (choose(run.tier, &run.cache)?, None, None),
     };
-    Ok((settle(run, planned, (tier, lower), claim)?, launcher))
+    Ok((settle(run, planned, (tier, lower), claim)?, rest))
 }
 
 /// What belongs in a root that is found by itself.

@@ -1,6 +1,8 @@
 //! The limits that we were started with: a hard one can be lowered by anybody, and raised only with CAP_SYS_RESOURCE
 //! in the host's own user namespace (setrlimit(2)).
 
+use std::sync::OnceLock;
+
 use caps::{CapSet, Capability};
 use nix::sys::resource::{Resource, getrlimit};
 
@@ -120,9 +122,12 @@ pub(crate) fn of_core_dumps() -> Option<String> {
     ))
 }
 
-/// Whether hard limits can be raised: a superuser of a user namespace below the host's can't.
+/// Whether hard limits can be raised: a superuser of a user namespace below the host's can't. Asked once, as it stays so.
 fn can_raise() -> bool {
-    let host = std::fs::read_to_string("/proc/self/uid_map")
-        .is_ok_and(|map| map.split_whitespace().eq(["0", "0", "4294967295"]));
-    host && caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_RESOURCE).unwrap_or(false)
+    static CAN: OnceLock<bool> = OnceLock::new();
+    *CAN.get_or_init(|| {
+        let host = std::fs::read_to_string("/proc/self/uid_map")
+            .is_ok_and(|map| map.split_whitespace().eq(["0", "0", "4294967295"]));
+        host && caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_RESOURCE).unwrap_or(false)
+    })
 }

@@ -54,6 +54,7 @@ mod landlock;
 mod limits;
 mod lock;
 mod mounted;
+mod near;
 mod network;
 mod node;
 mod out;

@@ -5,7 +5,7 @@ mod namespaces;
 mod order;
 
 use std::ffi::CString;
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -79,8 +79,21 @@ pub(crate) struct SetUp<'a> {
     pub(crate) files: &'a Files,
     pub(crate) landlock: Option<&'a landlock::Layer>,
     pub(crate) cgroup: Option<&'a Cgroup>,
+    /// Whether the init begins before it has had the word, as nothing has to be done to it first.
+    pub(crate) eager: bool,
+    /// Namespaces that it joins then, and is not made in.
+    pub(crate) made: Option<Made<'a>>,
     /// How many tasks the user has already, where the run's are counted with them.
     pub(crate) tasks: Option<u64>,
+}
+
+/// Namespaces that are made already, or are being made.
+#[derive(Clone, Copy)]
+pub(crate) struct Made<'a> {
+    /// The `/proc/PID/task/TID/ns` of the thread that is in them.
+    pub(crate) directory: BorrowedFd<'a>,
+    /// `CLONE_NEW*`.
+    pub(crate) namespaces: u64,
 }
 
 /// The set-up as steps, with the layers that it makes.
@@ -96,9 +109,11 @@ pub(crate) fn path(path: &Path) -> CString {
     CString::new(path.as_os_str().as_bytes()).unwrap_or_default()
 }
 
-/// An absolute path below another.
+/// An absolute path below another. Every place of a root is one, several times in each run.
 pub(crate) fn path_below(base: &str, at: &Path) -> CString {
-    path(&Path::new(base).join(at.strip_prefix("/").unwrap_or(at)))
+    let at = at.as_os_str().as_bytes();
+    let at = at.strip_prefix(b"/").unwrap_or(at);
+    CString::new([base.as_bytes(), b"/", at].concat()).unwrap_or_default()
 }
 
 /// Text of our own as the kernel takes it.

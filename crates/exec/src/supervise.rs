@@ -11,6 +11,7 @@ use nix::unistd::Pid;
 
 use crate::filtering::{Filtering, Refusal, Refusals};
 use crate::lock::{Lock, MARKER_DATA, Sign};
+use crate::near::Near;
 use crate::outcome::Violation;
 use crate::timings::{Moments, Stage};
 use crate::violation::{Sightings, process_of};
@@ -59,6 +60,9 @@ pub(crate) enum WatchError {
     /// What the interpreter's start-up (a `.pth` file, `sitecustomize`) left behind would run unfiltered.
     #[error("the interpreter's start-up left process {0} running, which the filter would not reach")]
     Stray(i32),
+    /// It would have run on one CPU only.
+    #[error("it can't be let go from the CPU where its filter was installed: {0}")]
+    Bound(Errno),
     /// A step of the set-up that is done in the command's place failed.
     #[error("{}: {}", .0.step, Errno::from_raw(.0.errno))]
     Step(Failure),
@@ -108,6 +112,12 @@ pub(crate) struct Watch<'a> {
     sign: Option<Sign>,
     filter: &'a Filter,
     on_command: &'a mut dyn FnMut(i32) -> Result<(), WatchError>,
+    /// The init is let go when the command is there.
+    frees_init: bool,
+    /// Learns that an interpreter has begun to start.
+    executed: &'a dyn Fn(),
+    /// The command is on our CPU, as long as this is there.
+    near: Option<Near>,
     /// Whether what the set-up rests on holds.
     holds: &'a dyn Fn() -> bool,
     sightings: Sightings,
@@ -139,6 +149,9 @@ impl<'a> Watch<'a> {
             sign,
             filter,
             on_command,
+            frees_init: false,
+            executed: &|| (),
+            near: None,
             holds: &|| true,
             sightings: Sightings::default(),
             refusals: Refusals::new(filtering),
@@ -224,6 +237,19 @@ impl<'a> Watch<'a> {
     /// Notes when the stages end, if these moments are wanted.
     pub(crate) fn timed(mut self, moments: Moments) -> Self {
         self.seen.moments = moments;
+        self
+    }
+
+    /// Lets go of the init when the command is there, which alone is watched then: else each signal that the init gets, and
+    /// its end, waits for us. For one that is our child, that nobody of the run can trace, and that ends when we do.
+    pub(crate) fn freeing_init(mut self, frees: bool) -> Self {
+        self.frees_init = frees;
+        self
+    }
+
+    /// Tells when an interpreter has begun to start, and there is nothing to do until it is ready.
+    pub(crate) fn telling(mut self, executed: &'a dyn Fn()) -> Self {
+        self.executed = executed;
         self
     }
 
@@ -324,6 +350,9 @@ impl<'a> Watch<'a> {
             self.seen.moments.end(Stage::Root);
             (self.on_command)(tid)?;
         }
+        if tid == self.init && self.frees_init && matches!(tracee.reason(), Reason::Fork | Reason::Vfork) {
+            return Ok(tracee.detach()?);
+        }
         if tracee.reason() == Reason::Exec {
             // A thread that executes a program takes its process's number; its own is free.
             self.tids.remove(&(tracee.event_message()? as i32));
@@ -340,6 +369,11 @@ impl<'a> Watch<'a> {
     fn on_the_way(&mut self, tracee: Stopped) -> Result<(), WatchError> {
         if tracee.reason() == Reason::Exec {
             self.seen.moments.end(Stage::Enter);
+            if self.lock == Lock::Body && self.phase == Phase::Starting {
+                tracee.resume(Resume::Freely)?;
+                (self.executed)();
+                return Ok(());
+            }
         }
         match (tracee.reason(), self.phase) {
             // The exec's own return has to come before a call can be injected.
@@ -347,6 +381,9 @@ impl<'a> Watch<'a> {
             (Reason::Seccomp, Phase::Starting | Phase::Executed) if self.is_at_marker(&tracee)? => {
                 self.phase = Phase::AtMarker;
                 self.seen.moments.end(Stage::Startup);
+                if self.lock == Lock::Body {
+                    self.near = Near::with(Pid::from_raw(tracee.tid()));
+                }
             }
             (Reason::Syscall, Phase::AtExec) if is_exit(&tracee)? => {
                 let tracee = self.install(tracee, true)?.finish(None)?;
@@ -371,6 +408,9 @@ impl<'a> Watch<'a> {
                         tracee
                     }
                 };
+                if let Some(near) = self.near.take() {
+                    near.release().map_err(WatchError::Bound)?;
+                }
                 self.phase = Phase::Running;
                 return Ok(tracee.resume(Resume::Freely)?);
             }

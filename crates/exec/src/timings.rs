@@ -106,10 +106,11 @@ pub struct Timings {
     /// The Landlock ruleset, the streams, the cgroup, the steps of the set-up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prepare_us: Option<u64>,
-    /// The namespaces, as far as they are not made yet, and the first process in them, until it is traced.
+    /// The first process, with the namespaces that are not made besides, until it is traced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clone_us: Option<u64>,
-    /// The cgroup joined and the root put together by mounts, until the command's process is there.
+    /// The cgroup joined, the root put together by mounts and the other namespaces joined, until the command's process is
+    /// there. Begins while the first process is not traced yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root_us: Option<u64>,
     /// Limits, capabilities, uid, Landlock, until the program is executed.

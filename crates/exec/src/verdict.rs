@@ -200,6 +200,7 @@ fn given_up(error: &WatchError) -> SetUpFailure {
             "out",
             Some("it is reached by /proc, which must be mounted and show the run's processes".to_owned()),
         ),
+        WatchError::Bound(_) => ("sched_setaffinity", None),
         WatchError::Stale => ("root", Some("run it again".to_owned())),
         WatchError::Tracee(_) => ("lock", None),
         WatchError::Step(failure) => return explain(failure),

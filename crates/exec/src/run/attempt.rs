@@ -15,11 +15,12 @@ use super::system;
 use super::work::Work;
 use crate::attend::attend;
 use crate::cgroup::{Absent, Cgroup};
-use crate::early::Early;
+use crate::early::{Early, Rest};
 use crate::filtering;
 use crate::ground::{Prepared, prepare_early, tidy};
 use crate::host;
 use crate::landlock;
+use crate::lock::Lock;
 use crate::outcome::{Outcome, SetUpFailure, Unready};
 use crate::setup::{Ground, Ready, SetUp, advice, namespaces};
 use crate::supervise::WatchError;
@@ -32,7 +33,7 @@ pub(super) fn attempt(run: &Run, early: Early, started: impl FnOnce(Stopper)) ->
     moments.end(Stage::Ready);
     // What needs neither the tier nor the uid, while these are made.
     let code = Code::of(run)?;
-    let (prepared, launcher) = prepare_early(run, early)?;
+    let (prepared, rest) = prepare_early(run, early)?;
     let Prepared {
         tier,
         ground,
@@ -45,8 +46,9 @@ pub(super) fn attempt(run: &Run, early: Early, started: impl FnOnce(Stopper)) ->
     let mut work = Work::new(run, ground, *tier)?;
     let landlock = landlock_layer(run)?;
     let (streams, captures) = streams(run)?;
-    let cgroup = launcher
-        .cgroup()
+    let cgroup = rest
+        .as_ref()
+        .and_then(Rest::cgroup)
         .unwrap_or_else(|| Cgroup::new(identity.uid, &run.limits));
     let (cgroup, lack) = cgroup_layer(cgroup, run)?;
     let set_up = SetUp {
@@ -64,6 +66,9 @@ pub(super) fn attempt(run: &Run, early: Early, started: impl FnOnce(Stopper)) ->
         files: &run.files,
         landlock: landlock.as_ref(),
         cgroup: cgroup.as_ref(),
+        // As root its ids are mapped already.
+        eager: *tier == Tier::Full,
+        made: rest.as_ref().and_then(Rest::spaces),
         tasks: match tier {
             Tier::Landlock => Some(host::tasks_of(identity.uid).map_err(system("counting processes"))?),
             Tier::Full | Tier::Container | Tier::Unprivileged => None,
@@ -77,20 +82,30 @@ pub(super) fn attempt(run: &Run, early: Early, started: impl FnOnce(Stopper)) ->
     let launch = launch(run, code.as_ref(), home)?.init(init).steps(steps);
     moments.end(Stage::Prepare);
     let begun = Instant::now();
-    let (process, _launcher) = launcher.start(launch).map_err(launch_failed)?;
+    let process = launch.start().map_err(launch_failed)?;
     let clock = cgroup.as_ref().and_then(Cgroup::clock);
     let handed_over = || drop((streams, code));
+    let made = || rest.as_ref().map_or(Ok(()), Rest::made);
     let in_place = |command| {
+        // With the lock at the exec it is known too late if it is not looked at now.
+        if let (Some(rest), Lock::Exec) = (&rest, run.lock) {
+            rest.look(false);
+        }
         work.open(command)
             .map_err(|error| WatchError::WorkDirectory(error.to_string()))
+    };
+    let executed = || {
+        if let Some(rest) = &rest {
+            rest.look(true);
+        }
     };
     let mut attended = attend(
         (run, &filter),
         *tier,
         clock,
         (process, moments),
-        handed_over,
-        in_place,
+        (made, handed_over),
+        (in_place, executed),
         started,
     )?;
     let wall = begun.elapsed();

@@ -26,7 +26,7 @@ pub(crate) fn explain(failure: &Failure) -> SetUpFailure {
 pub(crate) fn advice(step: &str, errno: Errno) -> Option<String> {
     let refused = matches!(errno, Errno::EPERM | Errno::EACCES);
     let advice = match step {
-        "clone" | "unshare" | "mount" | "pivot_root" | "mount_setattr" | "umount2" if refused => {
+        "clone" | "unshare" | "setns" | "mount" | "pivot_root" | "mount_setattr" | "umount2" if refused => {
             "namespaces and mounts need CAP_SYS_ADMIN, or user namespaces that are open to ordinary users \
              (kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0); in Docker, \
              add --cap-add SYS_ADMIN, or use --tier container"

@@ -46,7 +46,6 @@ impl SetUp<'_> {
                 (None, Ground::Directory(dir)) => mounted::directory_steps(dir, self.limits),
                 (None, Ground::Host { .. }) => Vec::new(),
             };
-            init.steps.push(Step::Hostname(text("callgate")));
             layers.push("read-only root (pivot_root)".to_owned());
         } else if self.tier == Tier::Container {
             // Never where the uid is the user's own, who has other processes.
@@ -66,6 +65,21 @@ impl SetUp<'_> {
         // dies of them could not kill the rest.
         first.push(Step::NewSession);
         init.steps.splice(0..0, first);
+        if self.eager {
+            // As it is not traced for all of its life ([`Watch::freeing_init`](crate::supervise::Watch::freeing_init)).
+            init.steps.insert(0, Step::DieWithParent);
+            init.eager = std::mem::take(&mut init.steps);
+        }
+        if let Some(made) = self.made {
+            init.namespaces &= !made.namespaces;
+            init.steps.push(Step::Join {
+                directory: made.directory.as_raw_fd(),
+                namespaces: made.namespaces,
+            });
+        }
+        if mounts {
+            init.steps.push(Step::Hostname(text("callgate")));
+        }
 
         // The child. Its session first: a terminal's signals and TIOCSTI are none of its business.
         let mut steps = vec![Step::NewSession];
@@ -142,7 +156,8 @@ impl SetUp<'_> {
             steps.push(Step::Seccomp(filtering::layer(closed::filter(), self.filtering)));
             layers.push("seccomp against what Landlock does not hold".to_owned());
         }
-        let own_network = init.namespaces & libc::CLONE_NEWNET as u64 != 0;
+        let own = init.namespaces | self.made.map_or(0, |made| made.namespaces);
+        let own_network = own & libc::CLONE_NEWNET as u64 != 0;
         if self.network == Network::None && !own_network {
             let scoped = self.landlock.is_some_and(landlock::Layer::scopes_sockets);
             steps.push(Step::Seccomp(filtering::layer(

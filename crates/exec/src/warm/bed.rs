@@ -87,6 +87,8 @@ pub(super) fn ready(
         files: &Files::default(),
         landlock,
         cgroup,
+        eager: false,
+        made: None,
         tasks: None,
     };
     set_up.ready()

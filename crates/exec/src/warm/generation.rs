@@ -224,6 +224,8 @@ fn launch(
         files: &crate::files::Files::default(),
         landlock: landlock.as_ref(),
         cgroup: None,
+        eager: false,
+        made: None,
         tasks: None,
     };
     let Ready {
