@@ -131,3 +131,18 @@ fn the_fuzz_targets_lock_file_knows_what_the_crates_need() {
     }
     assert!(seen >= 6, "{seen}");
 }
+
+/// What a program is linked with is loaded, and begun, at each of its starts.
+#[test]
+fn the_program_needs_no_library_but_libc_and_its_loader() {
+    let program = std::fs::read(env!("CARGO_BIN_EXE_callgate")).unwrap();
+    let needed = goblin::elf::Elf::parse(&program).unwrap().libraries;
+    assert!(
+        needed.iter().any(|name| name.starts_with("libc.so")),
+        "{needed:?}"
+    );
+    let own = ["libc.so", "libm.so", "ld-linux"];
+    for name in &needed {
+        assert!(own.iter().any(|own| name.starts_with(own)), "{needed:?}");
+    }
+}
