@@ -150,7 +150,7 @@ pub fn digest(bytes: &[u8]) -> String {
 }
 
 /// Bytes as hexadecimal digits, two for each.
-pub fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     let digit = |value: u8| char::from_digit(u32::from(value), 16).unwrap_or_default();
     bytes
         .iter()

@@ -43,6 +43,6 @@ mod state;
 mod trust;
 
 pub use cache::Cache;
-pub use file::{digest, hex};
+pub use file::digest;
 pub use seen::{Part, saw, saw_way, watched};
 pub use trust::{Distrust, ours, own};

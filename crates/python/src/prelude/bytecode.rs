@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use callgate_cache::{Cache, hex, saw_way};
+use base64::engine::general_purpose::STANDARD;
+use base64::{DecodeError, Engine};
+use callgate_cache::{Cache, saw_way};
 use serde::{Deserialize, Serialize};
 
 use super::SOURCE;
@@ -28,17 +30,18 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[serde(into = "String", try_from = "String")]
 pub struct Bytecode(Vec<u8>);
 
+/// As it is kept: read in each run, and two thirds as long as in hexadecimal digits.
 impl From<Bytecode> for String {
     fn from(Bytecode(bytes): Bytecode) -> Self {
-        hex(&bytes)
+        STANDARD.encode(bytes)
     }
 }
 
 impl TryFrom<String> for Bytecode {
-    type Error = &'static str;
+    type Error = DecodeError;
 
-    fn try_from(digits: String) -> Result<Self, Self::Error> {
-        bytes(&digits).map(Self).ok_or("no hexadecimal digits")
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        STANDARD.decode(text).map(Self)
     }
 }
 
@@ -71,7 +74,7 @@ impl Bytecode {
             for path in &compiled.rests_on {
                 saw_way(&path_of(path).ok_or(())?);
             }
-            Self::try_from(compiled.bytecode).map_err(|_| ())
+            bytes(&compiled.bytecode).map(Self).ok_or(())
         });
         found.ok()
     }
@@ -115,11 +118,12 @@ fn path_of(digits: &str) -> Option<PathBuf> {
 /// What hexadecimal digits stand for; `None` for anything else.
 fn bytes(digits: &str) -> Option<Vec<u8>> {
     let value = |digit: u8| char::from(digit).to_digit(16).map(|value| value as u8);
-    // With the room at once: collected one by one it grew a dozen times in each run.
-    let mut bytes = Vec::with_capacity(digits.len() / 2);
-    for pair in digits.as_bytes().chunks(2) {
-        let [high, low] = *pair else { return None };
-        bytes.push((value(high)? << 4) | value(low)?);
-    }
-    Some(bytes)
+    digits
+        .as_bytes()
+        .chunks(2)
+        .map(|pair| match *pair {
+            [high, low] => Some((value(high)? << 4) | value(low)?),
+            _ => None,
+        })
+        .collect()
 }
