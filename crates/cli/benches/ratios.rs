@@ -29,9 +29,10 @@ const CALLGATE: &str = env!("CARGO_BIN_EXE_callgate");
 /// A loop of cheap calls: the worst case for a recorder that stops on each.
 const LOOP: &str = "import os\nfor _ in range(200_000): os.getppid()\n";
 
-/// Who takes so many times as long as the base is timed in this many rounds only.
-const SLOW: u32 = 10;
-const FEW: usize = 3;
+/// Who takes so many times as long as the base is timed in this many rounds only, the first: a figure of several times the
+/// base needs no more, and what takes so long leaves the others nothing in the processor's caches.
+const SLOW: f64 = 2.5;
+const FEW: usize = 5;
 
 /// One thing to time.
 struct Contender {
@@ -105,9 +106,9 @@ fn groups(
     let calls = write("loop.py", LOOP);
     let pandas = write("pandas.py", "import pandas\n");
     vec![
-        ("dig: import pandas", 15, recorders(dir, with_pandas, &pandas)),
-        ("dig: the numpy probe", 15, recorders(dir, with_numpy, &numpy)),
-        ("dig: 200,000 getppid", 15, recorders(dir, python, &calls)),
+        ("dig: import pandas", 31, recorders(dir, with_pandas, &pandas)),
+        ("dig: the numpy probe", 31, recorders(dir, with_numpy, &numpy)),
+        ("dig: 200,000 getppid", 31, recorders(dir, python, &calls)),
     ]
 }
 
@@ -197,7 +198,7 @@ fn measure(name: &str, runs: usize, contenders: &[Contender]) {
     let mut times: Vec<Vec<Duration>> = there.iter().map(|_| Vec::new()).collect();
     for round in 0..runs {
         for (index, contender) in there.iter().enumerate() {
-            if round < FEW || warm[index] < warm[0] * SLOW {
+            if round < FEW || warm[index] < warm[0].mul_f64(SLOW) {
                 times[index].push(time(contender));
             }
         }

@@ -64,7 +64,7 @@ fn mounted(dir: &Path) {
             ("bwrap --unshare-all, the same binds", through_env(&bwrap)),
         ]
         .map(|(name, command)| contender(name, &command.iter().map(String::as_str).collect::<Vec<_>>()));
-        measure(&format!("exec: print(1), {python}"), 25, &contenders);
+        measure(&format!("exec: print(1), {python}"), 51, &contenders);
     }
 }
 
