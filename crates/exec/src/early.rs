@@ -19,7 +19,7 @@ use crate::cgroup::{Absent, Cgroup};
 use crate::choose::{Chosen, choose};
 use crate::ground::failed;
 use crate::limits::Limits;
-use crate::near::bind_here;
+use crate::near::{bind_here, here, leave};
 use crate::outcome::SetUpFailure;
 use crate::run::Network;
 use crate::setup::{Made, advice};
@@ -115,8 +115,10 @@ impl Early {
         let (cgroup_to, cgroup) = channel();
         let (made_to, made) = channel();
         let (stay, until) = channel::<()>();
+        let cpu = here();
         // Not one that is used again (`workers`): it is in other namespaces from then on.
         let thread = Builder::new().spawn(move || {
+            leave(cpu);
             let begun = begin(tier, network, &cache);
             let first = begun.as_ref().ok().map(|begun| {
                 let namespaces = begun.spaces.as_ref().map(|spaces| spaces.namespaces);

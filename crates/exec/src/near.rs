@@ -63,11 +63,27 @@ impl Drop for Near {
     }
 }
 
+/// The CPU that the calling thread is on.
+pub(crate) fn here() -> Option<usize> {
+    sched_getcpu().ok()
+}
+
+/// Has the calling thread go on elsewhere if it is on this CPU, where the one is that made it: a new thread often begins
+/// there, and that one stands still meanwhile.
+pub(crate) fn leave(cpu: Option<usize>) {
+    let (Some(cpu), Ok(own)) = (cpu, sched_getaffinity(MYSELF)) else {
+        return;
+    };
+    let mut others = own;
+    if here() == Some(cpu) && others.unset(cpu).is_ok() && sched_setaffinity(MYSELF, &others).is_ok() {
+        let _ = sched_setaffinity(MYSELF, &own);
+    }
+}
+
 /// Binds another thread of ours to the CPU that the calling thread is on, if it may be there.
 pub(crate) fn bind_here(thread: Pid) {
     let mut here = CpuSet::new();
-    let cpu = sched_getcpu().ok();
-    if cpu.is_some_and(|cpu| here.set(cpu).is_ok()) {
+    if self::here().is_some_and(|cpu| here.set(cpu).is_ok()) {
         let _ = sched_setaffinity(thread, &here);
     }
 }
