@@ -109,11 +109,26 @@ pub(crate) struct Site(Whereabouts);
 impl Site {
     /// Finds it, and removes what ended supervisors left there.
     pub(crate) fn find() -> Result<Self, Absent> {
-        let whereabouts = look()?;
-        for parent in whereabouts.parents() {
+        let site = Self::unswept()?;
+        site.sweep();
+        Ok(site)
+    }
+
+    /// Finds it for somebody who sweeps it later.
+    pub(crate) fn unswept() -> Result<Self, Absent> {
+        look().map(Self)
+    }
+
+    /// Removes what ended supervisors left there.
+    pub(crate) fn sweep(&self) {
+        for parent in self.0.parents() {
             sweep(parent);
         }
-        Ok(Self(whereabouts))
+    }
+
+    /// Makes a cgroup for a run whose init is in it, too.
+    pub(crate) fn make_for_init(&self, uid: u32, limits: &Limits) -> Result<Cgroup, Absent> {
+        self.make(uid, limits, 1)
     }
 
     /// Makes a cgroup with these limits, in which there are so many processes of ours besides the code's.
@@ -134,7 +149,7 @@ impl Site {
 impl Cgroup {
     /// A cgroup for a run whose init is in it, too, made where there is a place for it.
     pub(crate) fn new(uid: u32, limits: &Limits) -> Result<Self, Absent> {
-        Site::find()?.make(uid, limits, 1)
+        Site::find()?.make_for_init(uid, limits)
     }
 
     fn limit(&self, limits: &Limits) -> Result<(), Absent> {

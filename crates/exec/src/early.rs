@@ -15,7 +15,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, gettid};
 
-use crate::cgroup::{Absent, Cgroup};
+use crate::cgroup::{Absent, Cgroup, Site};
 use crate::choose::{Chosen, choose};
 use crate::ground::failed;
 use crate::limits::Limits;
@@ -132,13 +132,18 @@ impl Early {
                 return;
             }
             // What steps are made of goes first: the namespaces are joined when the root stands.
-            if let Some(uid) = uid {
-                let _ = cgroup_to.send(Cgroup::new(uid, &limits));
+            let site = uid.map(|uid| (uid, Site::unswept()));
+            if let Some((uid, site)) = &site {
+                let made = site.as_ref().map_err(Clone::clone);
+                let _ = cgroup_to.send(made.and_then(|site| site.make_for_init(*uid, &limits)));
             }
             // Where none comes, that is to be known.
             drop(cgroup_to);
             if let Some(namespaces) = namespaces {
                 let _ = made_to.send(unshare(namespaces));
+            }
+            if let Some((_, Ok(site))) = &site {
+                site.sweep();
             }
             if until.recv().is_ok() {
                 cache.holds();
