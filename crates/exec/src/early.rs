@@ -135,7 +135,10 @@ impl Early {
             let site = uid.map(|uid| (uid, Site::unswept()));
             if let Some((uid, site)) = &site {
                 let made = site.as_ref().map_err(Clone::clone);
-                let _ = cgroup_to.send(made.and_then(|site| site.make_for_init(*uid, &limits)));
+                let made = made.and_then(|site| site.make_for_init(*uid, &limits));
+                if cgroup_to.send(made).is_err() {
+                    return;
+                }
             }
             // Where none comes, that is to be known.
             drop(cgroup_to);
